@@ -1,0 +1,105 @@
+// One call as the kernels see it: which operation, which arrays, and how they are walked (plan.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "state.h"
+
+namespace softmax {
+
+enum class Op {
+  // hot: in the precision of the array, by rows or columns
+  softmax,
+  log_softmax,
+  logsumexp,
+  // precise: a slice at a time, in double
+  weighted_logsumexp,
+  cumulative_logsumexp,
+  smooth_max,
+  mellowmax,
+  entropy,
+  derivative,  // jvp and vjp: the Jacobian is symmetric
+  // elementwise
+  sigmoid,
+  log_sigmoid,
+  softplus,
+  logit,
+};
+enum class DType { f16, bf16, f32, f64 };
+
+inline constexpr int kMaxDims = 32;
+
+// An array seen from the plan: where its first element is and how far its neighbours are, in bytes.
+struct Operand {
+  char* data = nullptr;  // null where the argument was not given
+  int64_t along = 0;     // stride along the axis
+  int64_t stride[kMaxDims] = {};
+};
+
+enum class Traversal {
+  rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
+  columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
+  short_rows,  // many contiguous short slices at once, turned into columns
+};
+
+struct Job {
+  Op op;
+  DType dtype;
+  Traversal traversal = Traversal::rows;
+  int64_t n = 0;       // entries of a slice
+  int64_t slices = 0;  // how many there are
+  int dims = 0;        // of the slices' grid, slowest first
+  int64_t shape[kMaxDims] = {};
+  Operand x, y, where, temperature, sink;
+  Operand second;        // the tangent of a derivative, or weights (always double)
+  Operand sign;          // of a weighted sum
+  double factor = 1;     // of smooth_max and mellowmax
+  bool reverse = false;  // cumulative from the end
+  bool stream = false;   // the result exceeds the last-level cache: write past it
+};
+
+// Entries of a slice are reduced in chunks of this many, whatever the threads: part of the
+// definition of the result's bits.
+inline constexpr int64_t kChunk = 32768;
+
+// What the map over a slice needs to know of it.
+struct SliceMap {
+  bool flat = false;  // the result has only two values:
+  double pick = 0;    //   `top` where x equals `pick` (or, with pick nan, where x is not -inf),
+  double top = 0, rest = 0;  //   `rest` elsewhere
+  State state;               // otherwise: of the entries and the sink
+  double max = 0;            // the maximum left out of log_rest
+  double log_rest = 0;       // log1p(sum over the others of exp((x - max) / T))
+};
+
+// Cross-entropy of contiguous float or double logits (rows, classes), with labels or probabilities.
+struct LossJob {
+  DType dtype;
+  int64_t classes = 0;
+  const char* logits = nullptr;
+  const int64_t* labels =
+      nullptr;                    // -1 for a row that does not count; null where targets are given
+  const char* targets = nullptr;  // probabilities, of the dtype of the logits
+  const double* weights = nullptr;  // null for 1
+  double* loss = nullptr;
+  char* gradient = nullptr;  // null where it is not asked for; may be the logits
+};
+
+// One instruction set's kernels.
+struct Kernels {
+  const char* name;
+  // Slices (or groups of slices) begin .. end - 1 of a job.
+  void (*run)(const Job&, int64_t begin, int64_t end);
+  // The pieces of `run` for one long slice: its chunks may go to different threads.
+  State (*reduce)(const Job&, int64_t slice, int64_t chunk);
+  void (*finish)(const Job&, int64_t slice, const State* chunks, SliceMap*);
+  void (*map)(const Job&, int64_t slice, int64_t chunk, const SliceMap&);
+  // Elementwise operations on `count` elements with strides in bytes.
+  void (*elements)(Op, DType, const char* x, int64_t x_step, char* y, int64_t y_step,
+                   int64_t count);
+  // Rows begin .. end - 1 of a loss over contiguous logits, and its gradient (losses.inl).
+  void (*losses)(const LossJob&, int64_t begin, int64_t end);
+};
+
+}  // namespace softmax

@@ -1,0 +1,155 @@
+// The exponential, with the argument reduced before anything is rounded.
+//
+// x = n ln 2 + r with n = rint(x log2 e), so exp(x) = 2^n exp(r), |r| <= 0.35.  Peers subtract the
+// maximum first, and the rounding of x - max is magnified by exp; here the maximum only chooses the
+// power of two: with the frame's N, exp(x) 2^-N is exact in its scaling.  n (ln 2 rounded to T) is
+// a multiple of the last place of ln 2, so x - n ln 2 is exact in one fused step and only the small
+// second part rounds (Cody & Waite).  (mantissa, exponent) pairs: Dukhan & Ablavatski, arXiv
+// 2001.04438.
+
+template <class T>
+struct exp_constants;
+
+template <>
+struct exp_constants<float> {
+  static constexpr float log2e = 0x1.715476p+0f;
+  // Adding `magic` rounds to an integer, whose bits then stand at the end of the significand.
+  static constexpr float magic = 0x1.8p+23f;
+  static constexpr int mantissa = 23, bias = 127;
+  // Results are kept scaled by 2^headroom: entries down to the smallest subnormal of the final
+  // result are still normal numbers, and the last multiplication does the gradual underflow,
+  // rounding once. At `lowest`, where the final result rounds to 0, the biased exponent is 0 and so
+  // is the power.
+  static constexpr int headroom = 25, lowest = -headroom - bias;
+  // Beyond |max| = direct the frame subtracts the maximum instead: exact wherever it matters
+  // (Sterbenz).
+  static constexpr float direct = 1024;
+#if SOFTMAX_LEVEL == 2
+  static constexpr float ln2[3] = {0x1.63p-1f, -0x1.bdp-13f, -0x1.05c61p-29f};
+#else
+  static constexpr float ln2[2] = {0x1.62e43p-1f, -0x1.05c61p-29f};
+#endif
+  static constexpr float poly[] = {0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b8ep-5f, 0x1.123d3ap-7f,
+                                   0x1.685eecp-10f};
+};
+
+template <>
+struct exp_constants<double> {
+  static constexpr double log2e = 0x1.71547652b82fep+0;
+  static constexpr double magic = 0x1.8p+52;
+  static constexpr int mantissa = 52, bias = 1023;
+  static constexpr int headroom = 54, lowest = -headroom - bias;
+  static constexpr double direct = 4096;
+#if SOFTMAX_LEVEL == 2
+  static constexpr double ln2[3] = {0x1.62e42fefa0000p-1, 0x1.cf79abc9e0000p-40,
+                                    0x1.d9cc01f97b57ap-79};
+#else
+  static constexpr double ln2[2] = {0x1.62e42fefa39efp-1, 0x1.abc9e3b39803fp-56};
+#endif
+  static constexpr double poly[] = {
+      0x1.000000000000cp-1,  0x1.5555555555514p-3,  0x1.555555554fe0fp-5,  0x1.111111112156ep-7,
+      0x1.6c16c1860884dp-10, 0x1.a01a014c90b83p-13, 0x1.a01995a9abe28p-16, 0x1.71ded963e5cccp-19,
+      0x1.28b1133cf8ecbp-22, 0x1.adf75510cf10bp-26};
+};
+
+// K vectors side by side, one operation at a time: a chain of dependent steps keeps the units busy
+// only if several chains advance together.
+template <class T, int K>
+struct group {
+  vec<T> v[K];
+};
+
+template <class T>
+INLINE group<T, 1> single(vec<T> v) {
+  group<T, 1> g;
+  g.v[0] = v;
+  return g;
+}
+
+#define EACH _Pragma("GCC unroll 8") for (int k = 0; k < K; ++k)
+
+// How entries are turned into numbers near 1: exp((x - shift) / temperature) 2^(headroom - N).  One
+// frame for all vectors of a group (F = 1: a row), or one for each (F = K: columns).
+template <class T, int F = 1>
+struct Frame {
+  group<T, F> shift;    // 0, or the maximum where that is beyond `direct`
+  group<T, F> floor;    // entries below, -inf among them, give 0
+  group<T, F> rounder;  // magic constant that also carries -N, the headroom and the bias
+  group<T, F> inverse, inverse_lo;  // 1 / temperature, in two parts
+};
+
+#define OF(member) frame.member.v[F == 1 ? 0 : k]
+
+// The argument x = n ln 2 + r in the frame; the power of two comes as a number, ready to multiply
+// with.
+template <bool Shifted, bool Tempered, class T, int K, int F>
+INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& frame,
+                                   group<T, K>& power) {
+  using C = exp_constants<T>;
+  group<T, K> z, low, t, n, r;
+  EACH z.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
+  EACH z.v[k] = larger(OF(floor), z.v[k]);
+  if constexpr (Tempered) {
+    group<T, K> d = z;
+    EACH z.v[k] = d.v[k] * OF(inverse);
+    EACH low.v[k] = fma(d.v[k], OF(inverse_lo), product_error(d.v[k], OF(inverse), z.v[k]));
+  }
+  EACH t.v[k] = fma(z.v[k], splat(C::log2e), OF(rounder));
+  EACH n.v[k] = t.v[k] - OF(rounder);
+  EACH r.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
+  if constexpr (Tempered) {
+    EACH r.v[k] = r.v[k] + fma(n.v[k], splat(-C::ln2[1]), low.v[k]);
+  } else {
+    EACH r.v[k] = fma(n.v[k], splat(-C::ln2[1]), r.v[k]);
+  }
+#if SOFTMAX_LEVEL == 2
+  EACH r.v[k] = r.v[k] - n.v[k] * C::ln2[2];
+#endif
+  // The integer in t is relative to N and biased: moved up it is the power of two.
+  EACH power.v[k] = (vec<T>)((vec<bits<T>>)t.v[k] << C::mantissa);
+  return r;
+}
+
+#undef OF
+
+// (exp(r) - 1 - r) / r^2
+template <class T, int K>
+INLINE group<T, K> exp_tail(const group<T, K>& r) {
+  using C = exp_constants<T>;
+  constexpr int terms = int(sizeof(C::poly) / sizeof(T));
+  group<T, K> q;
+  EACH q.v[k] = splat(C::poly[terms - 1]);
+  _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) EACH q.v[k] =
+      fma(q.v[k], r.v[k], splat(C::poly[i]));
+  return q;
+}
+
+template <bool Shifted, bool Tempered, class T, int K, int F>
+INLINE group<T, K> exp_scaled(const group<T, K>& x, const Frame<T, F>& frame) {
+  group<T, K> power;
+  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power);
+  group<T, K> p = exp_tail(r);
+  EACH p.v[k] = fma(p.v[k], r.v[k], splat(T(1)));
+  EACH p.v[k] = fma(p.v[k], r.v[k], splat(T(1)));
+  // A multiplication, unlike an addition of bits, lets a nan through.
+  EACH p.v[k] = p.v[k] * power.v[k];
+  return p;
+}
+
+// The same exponential as a sum of two numbers; the error left is that of the reduced argument, a
+// quarter of a unit in the last place of the first.
+template <bool Shifted, bool Tempered, class T, int K, int F>
+INLINE void exp_scaled_pair(const group<T, K>& x, const Frame<T, F>& frame, group<T, K>& hi,
+                            group<T, K>& lo) {
+  group<T, K> power;
+  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power);
+  const group<T, K> q = exp_tail(r);
+  EACH {
+    const vec<T> one_plus = T(1) + r.v[k];
+    const vec<T> rest = r.v[k] - (one_plus - T(1));
+    const vec<T> tail = fma(q.v[k], r.v[k] * r.v[k], rest);
+    const vec<T> p = one_plus + tail;
+    hi.v[k] = p * power.v[k];
+    lo.v[k] = (tail - (p - one_plus)) * power.v[k];
+  }
+}

@@ -1,0 +1,50 @@
+// log(1 + x) for x >= 0, with full relative accuracy down to the smallest x.
+//
+// u + c = 1 + x exactly; u = 2^k m with m in [sqrt(1/2), sqrt(2)); with f = m - 1 and s = f / (2 +
+// f), log(1 + f) = 2 atanh(s), a short polynomial in s^2 (the scheme of fdlibm's log1p).
+
+template <class T>
+struct log_constants;
+
+template <>
+struct log_constants<float> {
+  static constexpr float ln2_hi = 0x1.62e3p-1f, ln2_lo = 0x1.2fefa2p-17f;
+  static constexpr int32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff;
+  static constexpr float poly[] = {0x1.555554p-1f, 0x1.999bd4p-2f, 0x1.23f1a4p-2f, 0x1.ec1ce8p-3f};
+};
+
+template <>
+struct log_constants<double> {
+  static constexpr double ln2_hi = 0x1.62e42feep-1, ln2_lo = 0x1.a39ef35793c76p-33;
+  static constexpr int64_t one = 0x3ff0000000000000, root_half = 0x3fe6a09e667f3bcd,
+                           fraction = 0x000fffffffffffff;
+  static constexpr double poly[] = {
+      0x1.5555555555555p-1, 0x1.9999999999d0ep-2, 0x1.2492492439b6ep-2, 0x1.c71c724b3e078p-3,
+      0x1.745ce1cccd1ffp-3, 0x1.3b202545acc0cp-3, 0x1.0f67147924510p-3, 0x1.0f107fffb5fb7p-3};
+};
+
+template <class V>
+INLINE V log1p(V x) {
+  using T = std::remove_reference_t<decltype(V{}[0])>;
+  using C = log_constants<T>;
+  using E = exp_constants<T>;
+  using B = vec<bits<T>>;
+  V u, c;
+  two_sum(splat(T(1)), x, u, c);
+  B raised = (B)u + (C::one - C::root_half);
+  // The exponent as a number: put it at the end of `magic`, whose unit is 1, and subtract that
+  // again.
+  B k_bits = (raised >> E::mantissa) - bits<T>(E::bias);
+  V k = (V)(k_bits + (B)splat(E::magic)) - E::magic;
+  V f = (V)((raised & C::fraction) + C::root_half) - T(1);
+  V s = f / (T(2) + f), z = s * s;
+  constexpr int terms = int(sizeof(C::poly) / sizeof(T));
+  V r = splat(C::poly[terms - 1]);
+  _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) r = fma(r, z, splat(C::poly[i]));
+  r = r * z;
+  V half_square = T(0.5) * f * f;
+  V low = fma(k, splat(C::ln2_lo), c / u);
+  V log = k * C::ln2_hi - ((half_square - (s * (half_square + r) + low)) - f);
+  // At infinity the low part has no meaning; a nan stays one.
+  return x < std::numeric_limits<T>::infinity() ? log : x;
+}

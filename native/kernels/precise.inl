@@ -1,0 +1,330 @@
+// Precise: the operations whose results cancel or that few call.  Each slice is widened to double
+// as a whole; sums are compensated.  For float and the 16-bit types every step is then exact for
+// the purpose.
+
+// The sum of a[i] b[i] as if in twice the precision (Ogita, Rump & Oishi's Dot2).
+inline Pair dot(const double* a, const double* b, int64_t n) {
+  constexpr int W = kWidth<double>;
+  vec<double> sum = splat(0.0), low = splat(0.0);
+  for (int64_t i = 0; i < n; i += W) {
+    const int here = n - i < W ? int(n - i) : W;
+    const vec<double> x = here == W ? load(a + i) : load_first(a + i, here, splat(0.0));
+    const vec<double> y = here == W ? load(b + i) : load_first(b + i, here, splat(0.0));
+    const vec<double> term = x * y;
+    vec<double> next, error;
+    two_sum(sum, term, next, error);
+    low = low + (error + product_error(x, y, term));
+    sum = next;
+  }
+  double total = 0, rest = 0;
+  for (int j = 0; j < W; ++j) {
+    const double next = total + sum[j], t = next - total;
+    rest += ((total - (next - t)) + (sum[j] - t)) + low[j];
+    total = next;
+  }
+  const double result = total + rest;
+  return {result, rest - (result - total)};
+}
+
+struct Exponentials;
+struct Terms;
+
+// A slice in double with the exponentials of its entries, all in one scale.
+struct PreciseSlice {
+  int64_t n = 0;
+  double* x = nullptr;  // -inf for entries that do not take part
+  double* e = nullptr;
+  double max = -std::numeric_limits<double>::infinity();
+  int64_t top = 0;         // the position of one maximum
+  Pair sum{0, 0};          // of e
+  double rest = 0;         // the sum without the top entry, relative to the top entry
+  bool any = false;        // an entry takes part
+  bool undefined = false;  // no distribution: a nan, several +inf, nothing but -inf
+};
+
+inline Pair sum_of(const double* e, int64_t n) {
+  Sums<double> sums;
+  constexpr int step = kGroup<double> * kWidth<double>;
+  for (int64_t i = 0; i < n; i += step) sums.add<kGroup<double>>(e + i);
+  return sums.total();
+}
+
+template <class D>
+void load_slice(const Job& job, const Slice& slice, PreciseSlice& s) {
+  s.n = job.n;
+  s.x = scratch<double>(padded<double>(job.n));
+  gather<D>(slice.x, job.x.along, job.n, s.x);
+  s.any = takes_part(job, slice);
+  if (slice.where) leave_out(s.x, slice.where, job.where.along, job.n);
+}
+
+// Exponentials of (x - max) / T; at a limit of T, or with one +inf, they are 0 and 1.
+inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double temperature) {
+  const double inf = std::numeric_limits<double>::infinity();
+  s.e = scratch<double, Exponentials>(padded<double>(s.n));
+  std::memset(s.e, 0, size_t(padded<double>(s.n)) * sizeof(double));
+  s.max = row_max(s.x, s.n);
+  int64_t infinities = 0;
+  for (int64_t i = s.n - 1; i >= 0; --i) {
+    if (s.x[i] == s.max) s.top = i;
+    s.undefined |= s.x[i] != s.x[i];
+    infinities += s.x[i] == inf;
+  }
+  s.undefined |= infinities > 1 || (s.max == -inf && s.any);
+  if (s.undefined || s.max == -inf) return;
+  if (infinities == 0 && temperature > 0 && temperature < inf) {
+    const State state = reduce_chunk(s.x, s.n, inverse, s.e);
+    // A whole group may have been kept: what lies behind the end is 0 already, for x there reads as
+    // -inf.
+    const double unscale = 1 / power_of_two(-exp_constants<double>::headroom);
+    s.e[s.top] = 0;
+    const Pair others = sum_of(s.e, s.n);
+    s.e[s.top] = state.top * unscale;
+    const double whole = s.e[s.top] + others.hi, t = whole - others.hi;
+    const double error = (others.hi - (whole - t)) + (s.e[s.top] - t);
+    s.sum = {whole, error + others.lo + state.top_lo * unscale};
+    s.rest = (others.hi + others.lo) / (s.e[s.top] + state.top_lo * unscale);
+    return;
+  }
+  double count = 0;
+  for (int64_t i = 0; i < s.n; ++i) {
+    s.e[i] = (temperature == inf && infinities == 0 ? s.x[i] != -inf : s.x[i] == s.max) ? 1 : 0;
+    count += s.e[i];
+  }
+  s.sum = {count, 0};
+  s.rest = count - 1;
+}
+
+inline double quotient(Pair a, Pair b) {
+  const double q = a.hi / b.hi;
+  return q + (std::fma(-q, b.hi, a.hi) + (a.lo - q * b.lo)) / b.hi;
+}
+
+// L + sum of p (max - x) / T: no term is negative.
+inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse) {
+  if (s.undefined) return std::numeric_limits<double>::quiet_NaN();
+  if (s.max == -std::numeric_limits<double>::infinity()) return 0;
+  double* z = scratch<double, Terms>(s.n);
+  for (int64_t i = 0; i < s.n; ++i)
+    z[i] = s.e[i] > 0 && s.x[i] != s.max ? (s.max - s.x[i]) * inverse.hi : 0;
+  return log1p(splat(s.rest))[0] + quotient(dot(s.e, z, s.n), s.sum);
+}
+
+// p (c - sum of p c) / T, with c taken relative to the top entry's, so that a p near 1 does not
+// cancel.
+template <class D>
+void derivative(const Job& job, const Slice& slice, const PreciseSlice& s) {
+  const char* second = slice.second;
+  double* c = scratch<double, Terms>(s.n);
+  gather<D>(second, job.second.along, s.n, c);
+  const double top = c[s.top];
+  for (int64_t i = 0; i < s.n; ++i) c[i] = s.e[i] > 0 ? c[i] - top : 0;
+  const bool empty = s.max == -std::numeric_limits<double>::infinity();
+  const double mean = empty || s.undefined ? 0 : quotient(dot(s.e, c, s.n), s.sum);
+  for (int64_t i = 0; i < s.n; ++i) {
+    double slope = 0;
+    if (s.undefined)
+      slope = std::numeric_limits<double>::quiet_NaN();
+    else if (s.e[i] > 0)
+      slope = quotient({s.e[i], 0}, s.sum) * (c[i] - mean);
+    if (slope != 0) slope /= slice.temperature;
+    if (slice.where && !slice.where[i * job.where.along]) slope = 0;
+    c[i] = slope;
+  }
+  if constexpr (sizeof(D) == 8) {
+    scatter<D>(c, s.n, slice.y, job.y.along);
+  } else {
+    float* f = scratch<float>(s.n);
+    for (int64_t i = 0; i < s.n; ++i) f[i] = float(c[i]);
+    scatter<D>(f, s.n, slice.y, job.y.along);
+  }
+}
+
+inline void negate(PreciseSlice& s) {
+  for (int64_t i = 0; i < s.n; ++i)
+    if (s.x[i] == s.x[i]) s.x[i] = -s.x[i];
+}
+
+inline bool has_nan(const PreciseSlice& s) {
+  bool found = false;
+  for (int64_t i = 0; i < s.n; ++i) found |= s.x[i] != s.x[i];
+  return found;
+}
+
+// max + log(sum exp(k (x - max))) / k for k > 0.
+inline double smooth_max(PreciseSlice& s, double k) {
+  const double inf = std::numeric_limits<double>::infinity();
+  s.max = row_max(s.x, s.n);
+  if (has_nan(s)) return std::numeric_limits<double>::quiet_NaN();
+  if (k == inf || s.max == inf || s.max == -inf) return s.max;
+  exponentiate(s, Inverse<double>{k, 0, k != 1}, 1);
+  return s.max + log1p(splat(s.rest))[0] / k;
+}
+
+// max + log(mean exp(omega (x - max))) / omega for omega > 0.  Of an exponential near 1 it is
+// exp(...) - 1 that says something, in extended precision.
+inline double mellowmax(PreciseSlice& s, double omega, int64_t count) {
+  const double inf = std::numeric_limits<double>::infinity();
+  if (count == 0 || has_nan(s)) return std::numeric_limits<double>::quiet_NaN();
+  s.max = row_max(s.x, s.n);
+  if (omega == inf || s.max == inf || s.max == -inf) return s.max;
+  exponentiate(s, Inverse<double>{omega, 0, omega != 1}, 1);
+  const double scale = s.e[s.top];
+  if (s.sum.hi / scale < 0.5 * double(count))
+    return s.max + double(logl(((long double)s.sum.hi + s.sum.lo) / scale / count) / omega);
+  long double growth = 0;
+  for (int64_t i = 0; i < s.n; ++i) growth += expm1l(omega * ((long double)s.x[i] - s.max));
+  // Entries that do not take part read as -inf and have counted as -1.
+  growth += (long double)(s.n - count);
+  return double(s.max + log1pl(growth / count) / omega);
+}
+
+inline double mean_of(const PreciseSlice& s, const Job& job, const Slice& slice, int64_t count) {
+  if (count == 0) return std::numeric_limits<double>::quiet_NaN();
+  long double sum = 0;
+  for (int64_t i = 0; i < s.n; ++i)
+    if (!slice.where || slice.where[i * job.where.along]) sum += s.x[i];
+  return double(sum / count);
+}
+
+// The running log-sum-exp.  The largest entry so far is kept apart from the rest, both relative to
+// a reference that moves only when it must.
+template <class D>
+void cumulative(const Job& job, const Slice& slice, const PreciseSlice& s) {
+  const double inf = std::numeric_limits<double>::infinity();
+  double max = -inf, reference = -inf;
+  long double top = 0, rest = 0;
+  bool undefined = false;
+  for (int64_t j = 0; j < s.n; ++j) {
+    const int64_t i = job.reverse ? s.n - 1 - j : j;
+    const double x = s.x[i];
+    undefined |= x != x;
+    if (x > -inf && x < inf) {
+      if (x > reference + 20 || reference == -inf) {
+        const long double factor = reference == -inf ? 0 : expl((long double)reference - x);
+        top *= factor;
+        rest *= factor;
+        reference = x;
+      }
+      const long double e = expl((long double)x - reference);
+      if (x > max) {
+        rest += top;
+        top = e;
+      } else {
+        rest += e;
+      }
+    }
+    max = x > max ? x : max;
+    double result = max;
+    if (undefined)
+      result = std::numeric_limits<double>::quiet_NaN();
+    else if (max > -inf && max < inf)
+      result = double(max + log1pl(rest / top));
+    s.x[i] = result;
+  }
+  for (int64_t i = 0; i < s.n; ++i) {
+    char* y = slice.y + i * job.y.along;
+    if constexpr (sizeof(D) == 8)
+      round_to(*(D*)y, s.x[i]);
+    else
+      round_to(*(D*)y, float(s.x[i]));
+  }
+}
+
+// log |sum of w exp(x)| and the sum's sign.  The reference is the entry whose term is the largest.
+inline double weighted_logsumexp(const Job& job, const Slice& slice, PreciseSlice& s,
+                                 double& sign) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  double* w = scratch<double, Terms>(s.n);
+  if (job.second.data)
+    gather<double>(slice.second, job.second.along, s.n, w);
+  else
+    std::fill(w, w + s.n, 1.0);
+  double reference = -inf, largest = -inf, highest = -inf;
+  bool up = false, down = false, undefined = false;
+  for (int64_t i = 0; i < s.n; ++i) {
+    // A weight of 0 leaves its entry out, whatever it is; so does `where`.
+    const bool out = w[i] == 0 || (slice.where && !slice.where[i * job.where.along]);
+    if (out) s.x[i] = -inf, w[i] = 0;
+    undefined |= s.x[i] != s.x[i] || w[i] != w[i];
+    if (out || undefined) continue;
+    const bool infinite_weight = w[i] == inf || w[i] == -inf;
+    undefined |= infinite_weight && s.x[i] == -inf;
+    if (s.x[i] == inf || infinite_weight) (w[i] > 0 ? up : down) = true;
+    const double size = s.x[i] + std::log(std::fabs(w[i]));
+    if (size > largest) largest = size, reference = s.x[i];
+    highest = s.x[i] > highest ? s.x[i] : highest;
+  }
+  sign = nan;
+  if (undefined || (up && down)) return nan;
+  sign = up ? 1 : down ? -1 : 0;
+  if (up || down) return inf;
+  if (largest == -inf) return -inf;
+  long double sum = 0;
+  if (highest - reference < 600 && std::fabs(largest - reference) < 600) {
+    double* e = scratch<double, Exponentials>(padded<double>(s.n));
+    bool shifted;
+    double n;
+    const Frame<double> frame = frame_around(reference, Inverse<double>(), shifted, n);
+    const ScaledSum scaled = sum_exp<true>(s.x, e, s.n, reference, frame, shifted, false);
+    const Pair terms = dot(e, w, s.n);
+    sum = ((long double)terms.hi + terms.lo) / ((long double)scaled.top.hi + scaled.top.lo);
+  } else {
+    for (int64_t i = 0; i < s.n; ++i)
+      if (w[i] != 0) sum += w[i] * expl((long double)s.x[i] - reference);
+  }
+  sign = sum > 0 ? 1 : sum < 0 ? -1 : 0;
+  if (sum == 0) return -inf;
+  return double(reference + logl(fabsl(sum)));
+}
+
+template <class D>
+INLINE void write(char* y, double value) {
+  if constexpr (sizeof(D) == 8)
+    round_to(*(D*)y, value);
+  else
+    round_to(*(D*)y, float(value));
+}
+
+template <class D>
+void run_precise(const Job& job, const Slice& slice) {
+  PreciseSlice s;
+  load_slice<D>(job, slice, s);
+  int64_t count = job.n;
+  if (slice.where) {
+    count = 0;
+    for (int64_t i = 0; i < job.n; ++i) count += slice.where[i * job.where.along] ? 1 : 0;
+  }
+  const bool limit = !(slice.temperature > 0 && slice.temperature < 1 / 0.0);
+  const Inverse<double> inverse =
+      limit ? Inverse<double>() : Inverse<double>::of(slice.temperature);
+  double sign = job.factor < 0 ? -1 : 1, result;
+  switch (job.op) {
+    case Op::cumulative_logsumexp:
+      return cumulative<D>(job, slice, s);
+    case Op::derivative:
+      exponentiate(s, inverse, slice.temperature);
+      return derivative<D>(job, slice, s);
+    case Op::entropy:
+      exponentiate(s, inverse, slice.temperature);
+      return write<D>(slice.y, entropy(s, inverse));
+    case Op::weighted_logsumexp:
+      result = weighted_logsumexp(job, slice, s, sign);
+      if (slice.sign)
+        write<D>(slice.sign, sign);
+      else if (sign < 0)
+        result = std::numeric_limits<double>::quiet_NaN();
+      return write<D>(slice.y, result);
+    default:
+      break;
+  }
+  if (job.factor == 0) return write<D>(slice.y, mean_of(s, job, slice, count));
+  if (sign < 0) {
+    negate(s);
+    if (slice.where) leave_out(s.x, slice.where, job.where.along, job.n);
+  }
+  result = job.op == Op::smooth_max ? smooth_max(s, std::fabs(job.factor))
+                                    : mellowmax(s, std::fabs(job.factor), count);
+  write<D>(slice.y, sign * result);
+}

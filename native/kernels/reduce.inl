@@ -1,0 +1,292 @@
+// Reduce: one chunk of a contiguous row to its state.
+//
+// Two readings of the chunk: its maximum, then the sum of the scaled exponentials, which may be
+// kept for the map.  float terms are summed in double, double terms in compensated pairs, always in
+// the same sixteen lanes (entry i goes to lane i mod 16) and the same final tree, on every
+// instruction set and in every traversal, so that nothing about the machine or the batch changes a
+// bit.
+
+constexpr int kLanes = 16;
+
+INLINE double power_of_two(int64_t e) {
+  return e > -1022 && e < 1024 ? std::bit_cast<double>((e + 1023) << 52) : std::ldexp(1.0, int(e));
+}
+
+// Vectors that advance together; a multiple of the sixteen lanes of the sums.
+template <class T>
+constexpr int kGroup = kLanes / kWidth<T> > 4 ? kLanes / kWidth<T> : 4;
+
+// Room for n entries in whole groups.
+template <class T>
+INLINE int64_t padded(int64_t n) {
+  constexpr int64_t group = kGroup<T> * kWidth<T>;
+  return (n + group - 1) / group * group;
+}
+
+// Calls f(offset, count) with a constant number of vectors: full groups, then the rest, rounded up
+// to whole vectors of which the last may be partial.  f gets the group's size as an
+// integral_constant.
+template <class T, class F>
+INLINE void for_groups(int64_t n, F f) {
+  constexpr int K = kGroup<T>, W = kWidth<T>;
+  int64_t i = 0;
+  for (; i + K * W <= n; i += K * W) f(std::integral_constant<int, K>(), i, K * W);
+  const int rest = int(n - i);
+  if (rest == 0) return;
+  if (rest <= W)
+    f(std::integral_constant<int, 1>(), i, rest);
+  else if (rest <= 2 * W)
+    f(std::integral_constant<int, 2>(), i, rest);
+  else
+    f(std::integral_constant<int, K>(), i, rest);
+}
+
+// `count` of the K vectors' elements exist in memory; the others read as `rest`.
+template <int K, class T>
+INLINE group<T, K> load_group(const T* p, int count, vec<T> rest) {
+  constexpr int W = kWidth<T>;
+  group<T, K> x;
+  if (count == K * W) {
+    EACH x.v[k] = load(p + k * W);
+  } else {
+    EACH {
+      int here = count - k * W;
+      x.v[k] = here >= W ? load(p + k * W) : here > 0 ? load_first(p + k * W, here, rest) : rest;
+    }
+  }
+  return x;
+}
+
+template <int K, class T>
+INLINE void store_group(T* p, int count, const group<T, K>& x) {
+  constexpr int W = kWidth<T>;
+  if (count == K * W) {
+    EACH store(p + k * W, x.v[k]);
+  } else {
+    EACH {
+      int here = count - k * W;
+      if (here >= W)
+        store(p + k * W, x.v[k]);
+      else if (here > 0)
+        store_first(p + k * W, here, x.v[k]);
+    }
+  }
+}
+
+template <class T>
+INLINE T horizontal_max(vec<T> v) {
+  T m = v[0];
+  for (int i = 1; i < kWidth<T>; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// The largest entry, passing over nan (which the sum will find).
+template <class T>
+T row_max(const T* x, int64_t n) {
+  constexpr int K = kGroup<T>;
+  const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
+  group<T, K> m;
+  EACH m.v[k] = lowest;
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int G = decltype(size)::value;
+    group<T, G> v = load_group<G>(x + i, count, lowest);
+    _Pragma("GCC unroll 8") for (int k = 0; k < G; ++k) m.v[k] = larger(v.v[k], m.v[k]);
+  });
+  for (int k = 1; k < K; ++k) m.v[0] = larger(m.v[k], m.v[0]);
+  return horizontal_max<T>(m.v[0]);
+}
+
+// Sixteen running sums of non-negative terms.
+template <class T>
+struct Sums;
+
+template <>
+struct Sums<float> {
+  static constexpr int M = kLanes / kWidth<double>;
+  vec<double> lane[M];
+
+  INLINE Sums() {
+    for (int m = 0; m < M; ++m) lane[m] = splat(0.0);
+  }
+  template <int K>
+  INLINE void add(const float* e) {
+    constexpr int W = kWidth<double>;
+    _Pragma("GCC unroll 16") for (int j = 0; j < 2 * K; ++j) lane[j % M] =
+        lane[j % M] + load_wide(e + j * W);
+  }
+  INLINE Pair total() const {
+    double a[kLanes];
+    for (int m = 0; m < M; ++m) store(a + m * kWidth<double>, lane[m]);
+    for (int half = kLanes / 2; half >= 1; half /= 2)
+      for (int i = 0; i < half; ++i) a[i] = a[i] + a[i + half];
+    return {a[0], 0};
+  }
+};
+
+template <>
+struct Sums<double> {
+  static constexpr int M = kLanes / kWidth<double>;
+  // The sums start above any term, so that the larger addend is always known and its rounding error
+  // costs two operations (Dekker); the start is subtracted again at the end, exactly.
+  static constexpr double start = std::bit_cast<double>(
+      int64_t(exp_constants<double>::bias + exp_constants<double>::headroom + 1) << 52);
+  vec<double> lane[M], error[M];
+
+  INLINE Sums() {
+    for (int m = 0; m < M; ++m) lane[m] = splat(start), error[m] = splat(0.0);
+  }
+  template <int K>
+  INLINE void add(const double* e) {
+    EACH {
+      const vec<double> term = load(e + k * kWidth<double>), sum = lane[k % M] + term;
+      error[k % M] = error[k % M] + (term - (sum - lane[k % M]));
+      lane[k % M] = sum;
+    }
+  }
+  INLINE Pair total() const {
+    double a[kLanes], b[kLanes];
+    for (int m = 0; m < M; ++m) {
+      store(a + m * kWidth<double>, lane[m] - start);
+      store(b + m * kWidth<double>, error[m]);
+    }
+    for (int half = kLanes / 2; half >= 1; half /= 2)
+      for (int i = 0; i < half; ++i) {
+        double sum = a[i] + a[i + half], t = sum - a[i];
+        b[i] = (b[i] + b[i + half]) + ((a[i] - (sum - t)) + (a[i + half] - t));
+        a[i] = sum;
+      }
+    double sum = a[0] + b[0];
+    return {sum, b[0] - (sum - a[0])};
+  }
+};
+
+// The temperature of a row as the kernels want it.
+template <class T>
+struct Inverse {
+  T hi = 1, lo = 0;
+  bool tempered = false;
+
+  static Inverse of(double temperature) {
+    Inverse inverse;
+    if (temperature != 1) {
+      double reciprocal = 1 / temperature;
+      inverse.tempered = true;
+      inverse.hi = T(reciprocal);
+      inverse.lo = sizeof(T) == 4 ? T(reciprocal - double(inverse.hi))
+                                  : T(std::fma(-reciprocal, temperature, 1.0) * reciprocal);
+    }
+    return inverse;
+  }
+};
+
+// The frame for entries of which m, finite, is the largest that matters; n receives its power of
+// two.
+template <class T>
+INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, bool& shifted, double& n) {
+  using C = exp_constants<T>;
+  const T z = m * inverse.hi;
+  shifted = !(z > -C::direct && z < C::direct);
+  const T power = shifted ? T(0) : T(std::rint(z * C::log2e));
+  n = power;
+  T floor = (power + C::lowest) * T(0.693147180559945309) / inverse.hi;
+  if (!(floor > std::numeric_limits<T>::lowest())) floor = std::numeric_limits<T>::lowest();
+  Frame<T> frame;
+  frame.shift = single<T>(splat(shifted ? m : T(0)));
+  frame.floor = single<T>(splat(floor));
+  frame.rounder = single<T>(splat(C::magic - power + T(C::headroom + C::bias)));
+  frame.inverse = single<T>(splat(inverse.hi));
+  frame.inverse_lo = single<T>(splat(inverse.lo));
+  return frame;
+}
+
+// What a chunk's entries leave behind, still scaled by 2^headroom.
+struct ScaledSum {
+  Pair sum, top;
+  double kept;
+};
+
+// The sum with the rounding of its largest term undone.  The errors of a probability are those of
+// its own exponential and of the sum; where one entry dominates, the second is that entry's error,
+// and this takes it away: without it 2.4 ulp were seen, with it 1.9.
+template <bool Shifted, bool Tempered, class T>
+INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
+  group<T, 1> pair_hi, pair_lo;
+  exp_scaled_pair<Shifted, Tempered>(single<T>(splat(m)), frame, pair_hi, pair_lo);
+  const T kept = exp_scaled<Shifted, Tempered>(single<T>(splat(m)), frame).v[0][0];
+  const T hi = pair_hi.v[0][0], lo = pair_lo.v[0][0];
+  const double error = double(hi - kept) + double(lo);
+  if constexpr (sizeof(T) == 4) return {{sum.hi + error, 0}, {double(hi) + double(lo), 0}, kept};
+  const double low = sum.lo + error, total = sum.hi + low;
+  return {{total, low - (total - sum.hi)}, {hi, lo}, kept};
+}
+
+// e[i] = exp(x[i] / T) in the frame, summed.  If Keep, e holds whole groups (see `padded`): a
+// masked store that is soon loaded again would stall.  Otherwise e is room for two groups.  A group
+// is added to the sums from memory, one step behind, when its store has settled.
+template <bool Shifted, bool Tempered, bool Keep, class T>
+ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& given) {
+  constexpr int G = kGroup<T>, step = G * kWidth<T>;
+  const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
+  Sums<T> sums;
+  const T* settled = nullptr;
+  int last = 0;
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    v = exp_scaled<Shifted, Tempered>(v, frame);
+    T* place = Keep ? e + i : e + (i & step);
+    EACH store(place + k * kWidth<T>, v.v[k]);
+    if (settled) sums.template add<G>(settled);
+    settled = place;
+    last = K;
+  });
+  if (last == G)
+    sums.template add<G>(settled);
+  else if (last == 2)
+    sums.template add<2>(settled);
+  else if (last == 1)
+    sums.template add<1>(settled);
+  return corrected<Shifted, Tempered>(sums.total(), m, frame);
+}
+
+template <bool Keep, class T>
+ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& frame, bool shifted,
+                  bool tempered) {
+  if (tempered)
+    return shifted ? sum_exp<true, true, Keep>(x, e, n, m, frame)
+                   : sum_exp<false, true, Keep>(x, e, n, m, frame);
+  return shifted ? sum_exp<true, false, Keep>(x, e, n, m, frame)
+                 : sum_exp<false, false, Keep>(x, e, n, m, frame);
+}
+
+// The state of a chunk.  Where `keep` is given it receives the scaled exponentials.
+template <class T>
+State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = nullptr) {
+  State state;
+  const T m = row_max(x, n);
+  state.max = m;
+  if (!(m - m == 0)) {
+    for (int64_t i = 0; i < n; ++i) {
+      state.infinities += x[i] == std::numeric_limits<T>::infinity();
+      if (x[i] != x[i]) state.s = x[i];
+    }
+    return state;
+  }
+  bool shifted;
+  Frame<T> frame = frame_around(m, inverse, shifted, state.n);
+  alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
+  const ScaledSum scaled = keep
+                               ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered)
+                               : sum_exp<false>(x, passing, n, m, frame, shifted, inverse.tempered);
+  const double unscale = power_of_two(-exp_constants<T>::headroom);
+  state.s = scaled.sum.hi * unscale;
+  state.s_lo = scaled.sum.lo * unscale;
+  state.top = scaled.top.hi * unscale;
+  state.top_lo = scaled.top.lo * unscale;
+  state.kept = scaled.kept;
+  if (shifted) {
+    state.shift = double(m) * inverse.hi;
+    state.shift_lo = std::fma(double(m), inverse.hi, -state.shift) + double(m) * inverse.lo;
+  }
+  return state;
+}

@@ -1,0 +1,364 @@
+// The row traversal: reduce a slice chunk by chunk, then map it.
+
+// Entries first .. first + count - 1 of a slice as contiguous numbers: in place where they are, in
+// the scratch buffer where not.
+template <class D, class T>
+const T* entries(const Job& job, const Slice& slice, int64_t first, int64_t count) {
+  const char* x = slice.x + first * job.x.along;
+  if (std::is_same_v<D, T> && job.x.along == int64_t(sizeof(D)) && !slice.where) return (const T*)x;
+  T* buffer = scratch<T>(count);
+  gather<D>(x, job.x.along, count, buffer);
+  if (slice.where) leave_out(buffer, slice.where + first * job.where.along, job.where.along, count);
+  return buffer;
+}
+
+template <class D, class T>
+constexpr bool in_place(const Job& job) {
+  return std::is_same_v<D, T> && job.y.along == int64_t(sizeof(D));
+}
+
+// Where results go before they are rounded or scattered: straight to the output if it is
+// contiguous.
+template <class D, class T>
+T* results(const Job& job, const Slice& slice, int64_t first, int64_t count) {
+  if (in_place<D, T>(job)) return (T*)(slice.y + first * job.y.along);
+  return scratch<T>(count);
+}
+
+template <class D, class T>
+void deliver(const Job& job, const Slice& slice, int64_t first, int64_t count, const T* y) {
+  if (!in_place<D, T>(job)) scatter<D>(y, count, slice.y + first * job.y.along, job.y.along);
+}
+
+INLINE int64_t chunk_length(const Job& job, int64_t chunk) {
+  int64_t left = job.n - chunk * kChunk;
+  return left < kChunk ? left : kChunk;
+}
+
+// ---- the maps
+// -------------------------------------------------------------------------------------
+
+// How scaled exponentials become probabilities: times `factor`, but for the largest.  Where that
+// one takes more than half, its own rounding would show (as 1.0000001, say), and it is set on its
+// own.
+template <class T>
+struct Scale {
+  T factor, factor_lo;
+  T kept, top;  // entries whose exponential equals `kept` get `top`; a nan in `kept` matches none
+};
+
+template <class T>
+struct ScaleLanes {
+  vec<T> factor, factor_lo, kept, top;
+
+  explicit ScaleLanes(const Scale<T>& s)
+      : factor(splat(s.factor)),
+        factor_lo(splat(s.factor_lo)),
+        kept(splat(s.kept)),
+        top(splat(s.top)) {}
+
+  template <bool Dominated>
+  INLINE vec<T> operator()(vec<T> e) const {
+    vec<T> y = product(e, factor, factor_lo);
+    return Dominated ? (e == kept ? top : y) : y;
+  }
+};
+
+// The scale for a slice whose state is `all` and whose exponentials were computed in the frame of
+// power n.
+template <class T>
+Scale<T> scale_of(const State& all, double n) {
+  const double power = power_of_two(int64_t(all.n - n) + exp_constants<T>::headroom);
+  const double s = all.s * power, s_lo = all.s_lo * power;
+  const double inverse = 1 / s;
+  Scale<T> scale;
+  scale.factor = T(inverse);
+  scale.kept = std::numeric_limits<T>::quiet_NaN();
+  double top = all.top / all.s;
+  if constexpr (sizeof(T) == 4) {
+    scale.factor_lo = T(inverse - double(scale.factor));
+  } else {
+    scale.factor_lo = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
+    top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
+  }
+  scale.top = T(top);
+  if (top > 0.5) scale.kept = T(all.kept);
+  return scale;
+}
+
+// y = e / S from exponentials that were kept.
+template <bool Dominated, class T>
+void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale) {
+  const ScaleLanes<T> scaled(scale);
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v;
+    EACH v.v[k] = load(e + i + k * kWidth<T>);  // whole groups were kept
+    EACH v.v[k] = scaled.template operator()<Dominated>(v.v[k]);
+    store_group(y + i, count, v);
+  });
+}
+
+// y = exp(x / T) / S, the exponentials computed again.
+template <bool Shifted, bool Tempered, class T>
+void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale<T>& scale) {
+  const ScaleLanes<T> scaled(scale);
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    v = exp_scaled<Shifted, Tempered>(v, frame);
+    EACH v.v[k] = scaled.template operator()<true>(v.v[k]);
+    store_group(y + i, count, v);
+  });
+}
+
+// y = (x - m) / T - L: both terms have the same sign, so nothing cancels.
+template <bool Tempered, class T>
+void log_softmax_row(const T* x, T* y, int64_t n, T m, const Inverse<T>& inverse, T log_rest,
+                     T log_rest_lo) {
+  const vec<T> hi = splat(inverse.hi), lo = splat(inverse.lo);
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(m));
+    EACH v.v[k] = v.v[k] - m;
+    if constexpr (Tempered) EACH v.v[k] = product(v.v[k], hi, lo);
+    EACH v.v[k] = (v.v[k] - log_rest) - log_rest_lo;
+    store_group(y + i, count, v);
+  });
+}
+
+template <class T>
+void flat_row(const T* x, T* y, int64_t n, const SliceMap& map) {
+  const T pick = T(map.pick), top = T(map.top), rest = T(map.rest);
+  const T lowest = -std::numeric_limits<T>::infinity();
+  for (int64_t i = 0; i < n; ++i)
+    y[i] = (pick != pick ? x[i] != lowest : x[i] == pick) ? top : rest;
+}
+
+// ---- reduce, finish, map
+// ----------------------------------------------------------------------------
+
+template <class D, class T>
+State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, T* keep = nullptr) {
+  const int64_t count = chunk_length(job, chunk);
+  const T* x = entries<D, T>(job, slice, chunk * kChunk, count);
+  if (slice.temperature > 0 && slice.temperature < std::numeric_limits<double>::infinity())
+    return reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep);
+  State state;  // a limit needs no sum, only the maximum and whether there is a nan
+  for (int64_t i = 0; i < count; ++i) {
+    state.max = x[i] > state.max ? x[i] : state.max;
+    if (x[i] != x[i]) state.s = x[i];
+  }
+  return state;
+}
+
+// How many entries the predicate holds for, over the whole slice.
+template <class D, class T, class F>
+int64_t count_entries(const Job& job, const Slice& slice, F holds) {
+  int64_t found = 0;
+  for (int64_t first = 0; first < job.n; first += kChunk) {
+    const int64_t count = chunk_length(job, first / kChunk);
+    const T* x = entries<D, T>(job, slice, first, count);
+    for (int64_t i = 0; i < count; ++i) found += holds(x[i]) ? 1 : 0;
+  }
+  return found;
+}
+
+inline bool takes_part(const Job& job, const Slice& slice) {
+  if (!slice.where) return job.n > 0;
+  for (int64_t i = 0; i < job.n; ++i)
+    if (slice.where[i * job.where.along]) return true;
+  return false;
+}
+
+// Below this the rest is lost in the last places of the sum.
+template <class T>
+constexpr double kTinyRest = sizeof(T) == 4 ? 0x1p-26 : 0x1p-40;
+
+// The sum over all entries but the largest, relative to the largest: where that is tiny, it would
+// be lost in the sum of all, and is reduced again without the largest.
+template <class D, class T>
+double sum_of_rest(const Job& job, const Slice& slice, const State& all,
+                   const Inverse<T>& inverse) {
+  const double rest = ((all.s - all.top) + (all.s_lo - all.top_lo)) / all.top;
+  if (rest > kTinyRest<T>) return rest;
+  const T m = T(all.max);
+  State others;
+  for (int64_t first = 0; first < job.n; first += kChunk) {
+    const int64_t count = chunk_length(job, first / kChunk);
+    T* without = scratch<T>(2 * count) + count;  // `entries` may stage in the first half
+    const T* x = entries<D, T>(job, slice, first, count);
+    if (x != without - count) std::memcpy(without - count, x, size_t(count) * sizeof(T));
+    for (int64_t i = 0; i < count; ++i)
+      without[i] =
+          without[i - count] == m ? -std::numeric_limits<T>::infinity() : without[i - count];
+    others = merge(others, reduce_chunk(without, count, inverse));
+  }
+  return others.s == 0 ? 0 : others.s * relative_scale(others, all) / all.top;
+}
+
+// max + log1p(rest): exact where one entry stands alone.  Near zero the rounding of float
+// exponentials shows, and they are computed once more in double.
+template <class D, class T>
+double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
+  const double rest = sum_of_rest<D, T>(job, slice, all, Inverse<T>());
+  const double result = all.max + log1p(splat(rest))[0];
+  if (sizeof(T) == 8 || std::fabs(result) > 0.5) return result;
+  State precise;
+  for (int64_t first = 0; first < job.n; first += kChunk) {
+    const int64_t count = chunk_length(job, first / kChunk);
+    const double* x = entries<D, double>(job, slice, first, count);
+    precise = merge(precise, reduce_chunk(x, count, Inverse<double>()));
+  }
+  return precise.max + log1p(splat(sum_of_rest<D, double>(job, slice, precise, {})))[0];
+}
+
+// Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.
+template <class D, class T>
+SliceMap limit_of(const Job& job, const Slice& slice, const State& all) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const bool logarithm = job.op == Op::log_softmax;
+  SliceMap map;
+  map.flat = true;
+  map.rest = logarithm ? -inf : 0.0;
+  double shares = 0;
+  if (all.s != all.s) {
+    map.top = map.rest = nan;
+  } else if (slice.temperature == 0 && all.max != -inf) {
+    map.pick = all.max;
+    shares = double(count_entries<D, T>(job, slice, [&](T x) { return x == T(all.max); })) +
+             (slice.sink == all.max);
+  } else if (slice.temperature == inf && all.max != -inf) {
+    map.pick = nan;
+    shares = double(count_entries<D, T>(job, slice, [&](T x) { return x != T(-inf); })) +
+             (slice.sink != -inf);
+  } else if (all.infinities == 1) {
+    map.pick = inf;
+    shares = 1;
+  } else if (all.infinities > 1 || takes_part(job, slice)) {
+    map.top = map.rest = nan;
+  }
+  if (shares > 0) map.top = logarithm ? -std::log(shares) : 1 / shares;
+  return map;
+}
+
+template <class D, class T>
+void finish_slice(const Job& job, const Slice& slice, const State* chunks, SliceMap* map) {
+  State entries_state;
+  const int64_t count = (job.n + kChunk - 1) / kChunk;
+  for (int64_t c = 0; c < count; ++c)
+    entries_state = c == 0 ? chunks[0] : merge(entries_state, chunks[c]);
+  State all = entries_state;
+  const double inf = std::numeric_limits<double>::infinity();
+  const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
+  const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
+  const State sink = state_of(slice.sink, limit ? 0 : 1 / slice.temperature);
+  if (slice.sink != -inf) all = merge(entries_state, sink);
+
+  if (job.op == Op::logsumexp) {
+    map->flat = true;
+    map->top = all.s != all.s    ? all.s
+               : all.infinities  ? inf
+               : all.max == -inf ? -inf
+                                 : logsumexp_of<D, T>(job, slice, all);
+    return;
+  }
+  if (limit || !all.ordinary()) {
+    *map = limit_of<D, T>(job, slice, all);
+    return;
+  }
+  map->state = all;
+  if (job.op == Op::log_softmax) {
+    double rest;
+    if (slice.sink > entries_state.max) {
+      map->max = slice.sink;
+      rest = entries_state.s == 0
+                 ? 0
+                 : (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
+    } else {
+      map->max = entries_state.max;
+      rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
+      if (slice.sink != -inf) rest += relative_scale(sink, entries_state) / entries_state.top;
+    }
+    map->log_rest = log1p(splat(rest))[0];
+  }
+}
+
+// A frame that belongs to the whole slice rather than to one chunk's maximum.
+template <class T>
+Frame<T> frame_of(const State& all, const Inverse<T>& inverse, bool& shifted) {
+  double n;
+  Frame<T> frame = frame_around(T(all.max), inverse, shifted, n);
+  return frame;
+}
+
+template <class D, class T>
+void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const SliceMap& map) {
+  const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
+  const T* x = entries<D, T>(job, slice, first, count);
+  T* y = results<D, T>(job, slice, first, count);
+  if (map.flat) {
+    flat_row(x, y, count, map);
+    // What takes no part stays at its limit even where the rest is no distribution.
+    if (slice.where) {
+      const T left_out = job.op == Op::softmax ? T(0) : -std::numeric_limits<T>::infinity();
+      const char* where = slice.where + first * job.where.along;
+      for (int64_t i = 0; i < count; ++i) y[i] = where[i * job.where.along] ? y[i] : left_out;
+    }
+  } else {
+    const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
+    if (job.op == Op::softmax) {
+      bool shifted;
+      Frame<T> frame = frame_of(map.state, inverse, shifted);
+      const Scale<T> scale = scale_of<T>(map.state, map.state.n);
+      if (inverse.tempered)
+        shifted ? softmax_row<true, true>(x, y, count, frame, scale)
+                : softmax_row<false, true>(x, y, count, frame, scale);
+      else
+        shifted ? softmax_row<true, false>(x, y, count, frame, scale)
+                : softmax_row<false, false>(x, y, count, frame, scale);
+    } else {
+      // What T cannot hold of the maximum (a sink) and of the logarithm goes into one low part.
+      const T m = T(map.max), hi = T(map.log_rest);
+      const T lo = T((map.log_rest - double(hi)) + (map.max - double(m)) / slice.temperature);
+      if (inverse.tempered)
+        log_softmax_row<true>(x, y, count, m, inverse, hi, lo);
+      else
+        log_softmax_row<false>(x, y, count, m, inverse, hi, lo);
+    }
+  }
+  deliver<D, T>(job, slice, first, count, y);
+}
+
+template <class D, class T>
+void run_slice(const Job& job, const Slice& slice) {
+  const int64_t chunks = (job.n + kChunk - 1) / kChunk;
+  SliceMap map;
+  if (chunks == 1) {
+    // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
+    // frame).
+    T* kept =
+        job.op == Op::softmax && !job.sink.data ? scratch<T, Kept>(padded<T>(job.n)) : nullptr;
+    State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
+    finish_slice<D, T>(job, slice, &state, &map);
+    if (kept && !map.flat) {
+      const Scale<T> scale = scale_of<T>(map.state, state.n);
+      T* y = results<D, T>(job, slice, 0, job.n);
+      scale.kept == scale.kept ? scale_row<true>(kept, y, job.n, scale)
+                               : scale_row<false>(kept, y, job.n, scale);
+      deliver<D, T>(job, slice, 0, job.n, y);
+      return;
+    }
+  } else {
+    std::vector<State> states;
+    states.reserve(size_t(chunks));
+    for (int64_t c = 0; c < chunks; ++c) states.push_back(reduce_slice_chunk<D, T>(job, slice, c));
+    finish_slice<D, T>(job, slice, states.data(), &map);
+  }
+  if (job.op == Op::logsumexp) {
+    round_to(*(D*)slice.y, T(map.top));
+    return;
+  }
+  for (int64_t c = 0; c < chunks; ++c) map_slice_chunk<D, T>(job, slice, c, map);
+}

@@ -1,0 +1,127 @@
+// Staging: entries that are not contiguous floats or doubles (16-bit types, strided or masked
+// slices) pass through a scratch buffer, widened on the way in and rounded once on the way out.
+
+struct half {
+  uint16_t raw;
+};
+struct bfloat {
+  uint16_t raw;
+};
+
+INLINE float widened(half h) { return float(std::bit_cast<_Float16>(h.raw)); }
+INLINE float widened(bfloat b) { return std::bit_cast<float>(uint32_t(b.raw) << 16); }
+INLINE float widened(float f) { return f; }
+INLINE double widened(double d) { return d; }
+
+INLINE void round_to(half& to, float f) { to.raw = std::bit_cast<uint16_t>(_Float16(f)); }
+INLINE void round_to(bfloat& to, float f) {
+  uint32_t b = std::bit_cast<uint32_t>(f);
+  to.raw = f != f ? uint16_t(b >> 16 | 0x40) : uint16_t((b + 0x7fff + (b >> 16 & 1)) >> 16);
+}
+INLINE void round_to(float& to, float f) { to = f; }
+INLINE void round_to(double& to, double d) { to = d; }
+
+// Contiguous runs, a vector at a time.
+INLINE void widen_run(const half* p, float* to, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth<float> <= n; i += kWidth<float>) store(to + i, half_to_float(&p[i].raw));
+  for (; i < n; ++i) to[i] = widened(p[i]);
+}
+INLINE void round_run(const float* p, half* to, int64_t n) {
+  int64_t i = 0;
+  for (; i + kWidth<float> <= n; i += kWidth<float>) float_to_half(&to[i].raw, load(p + i));
+  for (; i < n; ++i) round_to(to[i], p[i]);
+}
+template <class D, class T>
+INLINE void widen_run(const D* p, T* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = widened(p[i]);
+}
+template <class D, class T>
+INLINE void round_run(const T* p, D* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) round_to(to[i], p[i]);
+}
+
+template <class D, class T>
+void gather(const char* p, int64_t stride, int64_t n, T* to) {
+  if (stride == int64_t(sizeof(D)))
+    widen_run((const D*)p, to, n);
+  else
+    for (int64_t i = 0; i < n; ++i) to[i] = T(widened(*(const D*)(p + i * stride)));
+}
+
+template <class D, class T>
+void scatter(const T* p, int64_t n, char* to, int64_t stride) {
+  if (stride == int64_t(sizeof(D)))
+    round_run(p, (D*)to, n);
+  else
+    for (int64_t i = 0; i < n; ++i) round_to(*(D*)(to + i * stride), p[i]);
+}
+
+// Entries that do not take part become -inf.
+template <class T>
+void leave_out(T* x, const char* where, int64_t stride, int64_t n) {
+  const T lowest = -std::numeric_limits<T>::infinity();
+  if (stride == 1)
+    for (int64_t i = 0; i < n; ++i) x[i] = where[i] ? x[i] : lowest;
+  else
+    for (int64_t i = 0; i < n; ++i) x[i] = where[i * stride] ? x[i] : lowest;
+}
+
+// Working memory of a thread, kept between calls: one buffer for each purpose.
+struct Staged;
+struct Kept;
+
+template <class T, class Purpose = Staged>
+T* scratch(int64_t n) {
+  constexpr size_t alignment = 64;
+  struct Buffer {
+    T* data = nullptr;
+    int64_t size = 0;
+    ~Buffer() { std::free(data); }
+  };
+  static thread_local Buffer buffer;
+  if (buffer.size < n) {
+    std::free(buffer.data);
+    size_t bytes = (size_t(n) * sizeof(T) + alignment - 1) / alignment * alignment;
+    buffer.data = (T*)std::aligned_alloc(alignment, bytes);
+    buffer.size = buffer.data ? n : 0;
+    if (!buffer.data) throw std::bad_alloc();
+  }
+  return buffer.data;
+}
+
+// One slice of a job.
+struct Slice {
+  const char* x;
+  char* y;
+  const char* where;
+  const char* second;
+  char* sign;
+  double temperature, sink;
+};
+
+INLINE Slice slice_at(const Job& job, int64_t index) {
+  int64_t x = 0, y = 0, w = 0, t = 0, s = 0, second = 0, sign = 0;
+  for (int d = job.dims - 1; d >= 0; --d) {
+    int64_t i = index;
+    if (d > 0) {
+      index = i / job.shape[d];
+      i -= index * job.shape[d];
+    }
+    x += i * job.x.stride[d];
+    y += i * job.y.stride[d];
+    w += i * job.where.stride[d];
+    t += i * job.temperature.stride[d];
+    s += i * job.sink.stride[d];
+    second += i * job.second.stride[d];
+    sign += i * job.sign.stride[d];
+  }
+  return {job.x.data + x,
+          job.y.data + y,
+          job.where.data ? job.where.data + w : nullptr,
+          job.second.data + second,
+          job.sign.data ? job.sign.data + sign : nullptr,
+          job.temperature.data ? *(const double*)(job.temperature.data + t) : 1.0,
+          job.sink.data ? *(const double*)(job.sink.data + s)
+                        : -std::numeric_limits<double>::infinity()};
+}

@@ -1,0 +1,63 @@
+// The table that this instruction set offers to the rest.
+
+// Calls f with a pair of types: how elements are stored, and the type they are computed in.
+template <class F>
+INLINE auto with_types(DType dtype, F f) {
+  switch (dtype) {
+    case DType::f16:
+      return f(half(), float());
+    case DType::bf16:
+      return f(bfloat(), float());
+    case DType::f32:
+      return f(float(), float());
+    default:
+      return f(double(), double());
+  }
+}
+
+static void run(const Job& job, int64_t begin, int64_t end) {
+  with_types(job.dtype, [&](auto d, auto t) {
+    using D = decltype(d);
+    using T = decltype(t);
+    if constexpr (std::is_same_v<D, T>) {
+      if (job.traversal == Traversal::columns) return run_column_range<T>(job, begin, end);
+      if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, begin, end);
+    }
+    for (int64_t i = begin; i < end; ++i)
+      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i))
+                             : run_slice<D, T>(job, slice_at(job, i));
+  });
+}
+
+static State reduce(const Job& job, int64_t slice, int64_t chunk) {
+  return with_types(job.dtype, [&](auto d, auto t) {
+    return reduce_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk);
+  });
+}
+
+static void finish(const Job& job, int64_t slice, const State* chunks, SliceMap* map) {
+  with_types(job.dtype, [&](auto d, auto t) {
+    finish_slice<decltype(d), decltype(t)>(job, slice_at(job, slice), chunks, map);
+  });
+}
+
+static void map(const Job& job, int64_t slice, int64_t chunk, const SliceMap& slice_map) {
+  with_types(job.dtype, [&](auto d, auto t) {
+    map_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk, slice_map);
+  });
+}
+
+static void elements(Op op, DType dtype, const char* x, int64_t x_step, char* y, int64_t y_step,
+                     int64_t count) {
+  with_types(dtype, [&](auto d, auto t) {
+    run_elements<decltype(d), decltype(t)>(op, x, x_step, y, y_step, count);
+  });
+}
+
+static void losses(const LossJob& job, int64_t begin, int64_t end) {
+  job.dtype == DType::f32 ? run_losses<float>(job, begin, end)
+                          : run_losses<double>(job, begin, end);
+}
+
+extern const Kernels kernels;
+const Kernels kernels = {SOFTMAX_NAME, run, reduce, finish, map, elements, losses};

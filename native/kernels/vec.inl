@@ -1,0 +1,290 @@
+// Lanes: vectors of the width this instruction set has, and the few operations the kernels need.
+//
+// Arithmetic is written with the compiler's vector types (a + b, a < b ? c : d), which GCC and
+// Clang turn into one instruction each.  Intrinsics stand only where those types have no word for
+// the thing: fused multiply-add, the maximum that lets a NaN through, masked memory, conversions,
+// streaming stores. Included once per instruction set, inside that set's namespace and target
+// pragma.
+
+#if SOFTMAX_LEVEL == 4
+constexpr int kVectorBytes = 64;
+#elif SOFTMAX_LEVEL == 3
+constexpr int kVectorBytes = 32;
+#else  // x86-64-v2 and AArch64
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+struct vector_of {
+  typedef T type __attribute__((vector_size(kVectorBytes)));
+};
+template <class T>
+using vec = typename vector_of<T>::type;
+
+template <class T>
+constexpr int kWidth = kVectorBytes / int(sizeof(T));
+
+// The signed integer as wide as a floating type: bit patterns and comparison masks.
+template <class T>
+struct bits_of;
+template <>
+struct bits_of<float> {
+  using type = int32_t;
+};
+template <>
+struct bits_of<double> {
+  using type = int64_t;
+};
+template <class T>
+using bits = typename bits_of<T>::type;
+
+template <class T>
+INLINE vec<T> splat(T a) {
+  return vec<T>{} + a;
+}
+
+template <class T>
+INLINE vec<T> load(const T* p) {
+  vec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+INLINE void store(T* p, vec<T> v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
+
+template <class T>
+INLINE vec<T> select(vec<bits<T>> mask, vec<T> yes, vec<T> no) {
+  return mask ? yes : no;
+}
+
+// All ones in the first `count` lanes.
+template <class T>
+INLINE vec<bits<T>> first_lanes(int count) {
+  vec<bits<T>> index;
+  for (int i = 0; i < kWidth<T>; ++i) index[i] = i;
+  return index < (vec<bits<T>>{} + bits<T>(count));
+}
+
+// fma(a, b, c) = a b + c, rounded once where the instruction exists.
+// larger(a, b) = a > b ? a : b, hence b where either is NaN.
+// load_first / store_first touch only the first `count` elements of memory; load_wide reads as many
+// floats as there are lanes of double (cheaper than taking a register apart).
+#if SOFTMAX_LEVEL == 4
+INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+  return (vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+  return (vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+INLINE vec<float> larger(vec<float> a, vec<float> b) {
+  return (vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
+}
+INLINE vec<double> larger(vec<double> a, vec<double> b) {
+  return (vec<double>)_mm512_max_pd((__m512d)a, (__m512d)b);
+}
+INLINE vec<float> load_first(const float* p, int count, vec<float> rest) {
+  return (vec<float>)_mm512_mask_loadu_ps((__m512)rest, __mmask16((1u << count) - 1), p);
+}
+INLINE vec<double> load_first(const double* p, int count, vec<double> rest) {
+  return (vec<double>)_mm512_mask_loadu_pd((__m512d)rest, __mmask8((1u << count) - 1), p);
+}
+INLINE void store_first(float* p, int count, vec<float> v) {
+  _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), (__m512)v);
+}
+INLINE void store_first(double* p, int count, vec<double> v) {
+  _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), (__m512d)v);
+}
+INLINE void stream(float* p, vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
+INLINE void stream(double* p, vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
+INLINE vec<double> widen_low(vec<float> v) {
+  return (vec<double>)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+}
+INLINE vec<double> widen_high(vec<float> v) {
+  return (vec<double>)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)v, 1));
+}
+INLINE vec<float> narrow(vec<double> low, vec<double> high) {
+  return (vec<float>)_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)low)),
+                                        _mm512_cvtpd_ps((__m512d)high), 1);
+}
+INLINE vec<double> load_wide(const float* p) {
+  return (vec<double>)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
+INLINE vec<float> half_to_float(const uint16_t* p) {
+  return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+}
+INLINE void float_to_half(uint16_t* p, vec<float> v) {
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+}
+#elif SOFTMAX_LEVEL == 3
+INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+  return (vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+  return (vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+INLINE vec<float> larger(vec<float> a, vec<float> b) {
+  return (vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
+}
+INLINE vec<double> larger(vec<double> a, vec<double> b) {
+  return (vec<double>)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+INLINE vec<float> load_first(const float* p, int count, vec<float> rest) {
+  vec<int32_t> mask = first_lanes<float>(count);
+  return select<float>(mask, (vec<float>)_mm256_maskload_ps(p, (__m256i)mask), rest);
+}
+INLINE vec<double> load_first(const double* p, int count, vec<double> rest) {
+  vec<int64_t> mask = first_lanes<double>(count);
+  return select<double>(mask, (vec<double>)_mm256_maskload_pd(p, (__m256i)mask), rest);
+}
+INLINE void store_first(float* p, int count, vec<float> v) {
+  _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(count), (__m256)v);
+}
+INLINE void store_first(double* p, int count, vec<double> v) {
+  _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(count), (__m256d)v);
+}
+INLINE void stream(float* p, vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
+INLINE void stream(double* p, vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
+INLINE vec<double> widen_low(vec<float> v) {
+  return (vec<double>)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+}
+INLINE vec<double> widen_high(vec<float> v) {
+  return (vec<double>)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1));
+}
+INLINE vec<float> narrow(vec<double> low, vec<double> high) {
+  return (vec<float>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps((__m256d)low)),
+                                          _mm256_cvtpd_ps((__m256d)high), 1);
+}
+INLINE vec<double> load_wide(const float* p) {
+  return (vec<double>)_mm256_cvtps_pd(_mm_loadu_ps(p));
+}
+INLINE vec<float> half_to_float(const uint16_t* p) {
+  return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+}
+INLINE void float_to_half(uint16_t* p, vec<float> v) {
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+}
+#else
+template <class T>
+INLINE vec<T> load_first(const T* p, int count, vec<T> rest) {
+  for (int i = 0; i < kWidth<T>; ++i)
+    if (i < count) rest[i] = p[i];
+  return rest;
+}
+template <class T>
+INLINE void store_first(T* p, int count, vec<T> v) {
+  for (int i = 0; i < kWidth<T>; ++i)
+    if (i < count) p[i] = v[i];
+}
+#if SOFTMAX_LEVEL == 2
+// x86-64-v2 has no fused multiply-add: two roundings, which the argument reduction and the final
+// scaling account for (exp.inl, scaled.inl).
+INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) { return a * b + c; }
+INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) { return a * b + c; }
+INLINE vec<float> larger(vec<float> a, vec<float> b) {
+  return (vec<float>)_mm_max_ps((__m128)a, (__m128)b);
+}
+INLINE vec<double> larger(vec<double> a, vec<double> b) {
+  return (vec<double>)_mm_max_pd((__m128d)a, (__m128d)b);
+}
+INLINE void stream(float* p, vec<float> v) { _mm_stream_ps(p, (__m128)v); }
+INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, (__m128d)v); }
+INLINE vec<double> load_wide(const float* p) {
+  return (vec<double>)_mm_cvtps_pd(_mm_castsi128_ps(_mm_loadu_si64(p)));
+}
+INLINE vec<double> widen_low(vec<float> v) { return (vec<double>)_mm_cvtps_pd((__m128)v); }
+INLINE vec<double> widen_high(vec<float> v) {
+  return (vec<double>)_mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v));
+}
+INLINE vec<float> narrow(vec<double> low, vec<double> high) {
+  return (vec<float>)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)low), _mm_cvtpd_ps((__m128d)high));
+}
+#else  // AArch64
+INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+  return (vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+  return (vec<double>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+INLINE vec<float> larger(vec<float> a, vec<float> b) { return a > b ? a : b; }
+INLINE vec<double> larger(vec<double> a, vec<double> b) { return a > b ? a : b; }
+// AArch64 has no streaming store that is worth its name to a compiler.
+INLINE void stream(float* p, vec<float> v) { store(p, v); }
+INLINE void stream(double* p, vec<double> v) { store(p, v); }
+INLINE vec<double> load_wide(const float* p) { return (vec<double>)vcvt_f64_f32(vld1_f32(p)); }
+INLINE vec<double> widen_low(vec<float> v) {
+  return (vec<double>)vcvt_f64_f32(vget_low_f32((float32x4_t)v));
+}
+INLINE vec<double> widen_high(vec<float> v) {
+  return (vec<double>)vcvt_high_f64_f32((float32x4_t)v);
+}
+INLINE vec<float> narrow(vec<double> low, vec<double> high) {
+  return (vec<float>)vcvt_high_f32_f64(vcvt_f32_f64((float64x2_t)low), (float64x2_t)high);
+}
+#endif
+// Four half-precision numbers: _Float16 is converted by the compiler (in software on x86-64-v2).
+INLINE vec<float> half_to_float(const uint16_t* p) {
+  _Float16 h[4];
+  __builtin_memcpy(h, p, sizeof h);
+  return vec<float>{float(h[0]), float(h[1]), float(h[2]), float(h[3])};
+}
+INLINE void float_to_half(uint16_t* p, vec<float> v) {
+  _Float16 h[4] = {_Float16(v[0]), _Float16(v[1]), _Float16(v[2]), _Float16(v[3])};
+  __builtin_memcpy(p, h, sizeof h);
+}
+#endif
+
+template <class T>
+INLINE vec<T> absolute(vec<T> v) {
+  return (vec<T>)((vec<bits<T>>)v & std::numeric_limits<bits<T>>::max());
+}
+
+// a b - product, exactly, where product is the rounded a b.
+#if SOFTMAX_LEVEL == 2
+INLINE vec<float> product_error(vec<float> a, vec<float> b, vec<float> product) {
+  vec<double> low = widen_low(a) * widen_low(b) - widen_low(product);
+  vec<double> high = widen_high(a) * widen_high(b) - widen_high(product);
+  return narrow(low, high);
+}
+INLINE vec<double> product_error(vec<double> a, vec<double> b, vec<double> product) {
+  // Dekker: split each factor into halves whose products are exact.
+  const double splitter = 0x1.0000002p+27;
+  vec<double> ca = a * splitter, cb = b * splitter;
+  vec<double> ah = ca - (ca - a), bh = cb - (cb - b);
+  vec<double> al = a - ah, bl = b - bh;
+  return ((ah * bh - product) + ah * bl + al * bh) + al * bl;
+}
+#else
+template <class V>
+INLINE V product_error(V a, V b, V product) {
+  return fma(a, b, -product);
+}
+#endif
+
+// a (b + b_lo), rounded once.
+template <class V>
+INLINE V product(V a, V b, V b_lo) {
+#if SOFTMAX_LEVEL == 2
+  V p = a * b;
+  return p + (product_error(a, b, p) + a * b_lo);
+#else
+  return fma(a, b, a * b_lo);
+#endif
+}
+
+// Exactly a - q s, where q is the rounded a / s.
+template <class V>
+INLINE V residual(V a, V q, V s) {
+  V p = q * s;
+  return (a - p) - product_error(q, s, p);
+}
+
+// Two numbers whose exact sum is a + b.
+template <class V>
+INLINE void two_sum(V a, V b, V& sum, V& error) {
+  sum = a + b;
+  V t = sum - a;
+  error = (a - (sum - t)) + (b - t);
+}

@@ -1,0 +1,104 @@
+#include "parallel.h"
+
+#include <nanobind/nanobind.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace nb = nanobind;
+
+namespace softmax {
+namespace {
+
+// Below this many entries in all a second thread costs more than it saves (benchmarks/NOTES.md).
+constexpr int64_t kOneThread = 1 << 16;
+// Entries of one piece of work: long enough to be worth fetching, short enough to share out evenly.
+constexpr int64_t kPiece = 1 << 16;
+// Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
+constexpr int64_t kKeepLock = 1 << 14;
+
+// libgomp's threads do not survive a fork: a child that opens a parallel region after its parent
+// did waits for them for ever.  Such a child works on one thread.
+std::atomic<bool> opened_region{false};
+std::atomic<bool> lost_threads{false};
+
+void note_fork() {
+  if (opened_region) lost_threads = true;
+}
+
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, note_fork);
+
+}  // namespace
+
+int get_num_threads() {
+#ifdef _OPENMP
+  if (!lost_threads && !omp_in_parallel()) return omp_get_max_threads();
+#endif
+  return 1;
+}
+
+void set_num_threads([[maybe_unused]] int n) {
+#ifdef _OPENMP
+  omp_set_num_threads(n);
+#endif
+}
+
+void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t entries = units * std::max<int64_t>(cost, 1);
+  if (entries <= kKeepLock) {
+    work(0, units);
+    return;
+  }
+  nb::gil_scoped_release unlocked;
+  int threads = entries <= kOneThread ? 1 : get_num_threads();
+  const int64_t step = std::max<int64_t>(1, kPiece / std::max<int64_t>(cost, 1));
+  threads = int(std::min<int64_t>(threads, (units + step - 1) / step));
+
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> stop{false};
+  bool interrupted = false;
+  std::exception_ptr error;
+  const auto take_pieces = [&](bool polls) {
+    using clock = std::chrono::steady_clock;
+    auto asked = clock::now();
+    try {
+      while (!stop) {
+        const int64_t begin = next.fetch_add(step);
+        if (begin >= units) return;
+        work(begin, std::min(begin + step, units));
+        if (polls && clock::now() - asked > std::chrono::milliseconds(100)) {
+          asked = clock::now();
+          nb::gil_scoped_acquire locked;
+          if (PyErr_CheckSignals() != 0) interrupted = true, stop = true;
+        }
+      }
+    } catch (...) {
+      if (!stop.exchange(true)) error = std::current_exception();
+    }
+  };
+#ifdef _OPENMP
+  if (threads > 1) {
+    opened_region = true;
+#pragma omp parallel num_threads(threads)
+    take_pieces(omp_get_thread_num() == 0);
+  } else {
+    take_pieces(true);
+  }
+#else
+  take_pieces(true);
+#endif
+  if (interrupted || error) {
+    nb::gil_scoped_acquire locked;
+    if (interrupted) throw nb::python_error();
+    std::rethrow_exception(error);
+  }
+}
+
+}  // namespace softmax

@@ -1,0 +1,17 @@
+// The loop over independent pieces of work: threads, forked children, interrupts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace softmax {
+
+int get_num_threads();
+void set_num_threads(int n);
+
+// Calls work(begin, end) over all of 0 .. units - 1, each unit costing about `cost` entries.  Small
+// jobs run at once in the calling thread; long ones release the interpreter lock, use several
+// threads and answer an interrupt (the Python exception is then raised).
+void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work);
+
+}  // namespace softmax

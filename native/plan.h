@@ -1,0 +1,117 @@
+// Any array and axis -> which slices there are, how they lie, and which traversal serves them.
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "cpu.h"
+#include "job.h"
+
+namespace softmax {
+
+// An array as it came from Python; strides in bytes.
+struct Array {
+  char* data = nullptr;
+  int dims = 0;
+  int64_t shape[kMaxDims] = {}, stride[kMaxDims] = {};
+  DType dtype = DType::f64;
+};
+
+inline int64_t item_size(DType dtype) {
+  return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
+}
+
+class Plan {
+ public:
+  Job job;
+
+  Plan(Op op, const Array& x, int axis) : axis_(axis), ndim_(x.dims) {
+    job.op = op;
+    job.dtype = x.dtype;
+    job.n = x.shape[axis];
+    job.slices = 1;
+    for (int d = 0; d < ndim_; ++d)
+      if (d != axis) {
+        job.shape[job.dims++] = x.shape[d];
+        job.slices *= x.shape[d];
+      }
+    add(job.x, x);
+  }
+
+  // An operand of x's shape, or with the axis of length 1; it may be missing (data null).
+  void add(Operand& operand, const Array& a) {
+    operand.data = a.data;
+    if (!a.data) return;
+    operand.along = a.shape[axis_] == 1 ? 0 : a.stride[axis_];
+    for (int d = 0, k = 0; d < ndim_; ++d)
+      if (d != axis_) operand.stride[k++] = a.shape[d] == 1 ? 0 : a.stride[d];
+  }
+
+  // Call when every operand has been added.
+  void choose_traversal() {
+    merge_dims();
+    const int64_t item = item_size(job.dtype);
+    if (job.n == 1) job.x.along = job.y.along = item;  // a single entry is contiguous
+    if (job.op > Op::logsumexp) return;
+    const bool reduces = job.op == Op::logsumexp;
+    // Tiles are for floats and doubles as they lie; a mask or a sink takes the row traversal.
+    if (item < 4 || job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data ||
+        job.sink.data)
+      return;
+    const int64_t neighbours = job.shape[job.dims - 1], step_x = job.x.stride[job.dims - 1],
+                  step_y = job.y.stride[job.dims - 1];
+    if (neighbours < kFewSlices) return;
+    if (step_x == item && step_y == item)
+      job.traversal = Traversal::columns;
+    else if (job.dims == 1 && job.n <= kShortRow && job.x.along == item && step_x == job.n * item &&
+             (reduces ? step_y == item : job.y.along == item && step_y == step_x))
+      job.traversal = Traversal::short_rows;
+  }
+
+ private:
+  // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
+  // (benchmarks/NOTES.md).
+  static constexpr int64_t kFewSlices = 8, kShortRow = 64;
+
+  int axis_, ndim_;
+
+  Operand* operands_[7] = {&job.x,    &job.y,      &job.where, &job.temperature,
+                           &job.sink, &job.second, &job.sign};
+
+  // Slices are visited in the order in which x lies in memory, over as few dimensions as possible.
+  void merge_dims() {
+    int kept = 0;
+    for (int d = 0; d < job.dims; ++d)
+      if (job.shape[d] != 1) move(d, kept++);
+    job.dims = kept;
+    for (int i = 1; i < job.dims; ++i)  // insertion sort, largest stride first
+      for (int j = i; j > 0 && std::llabs(job.x.stride[j - 1]) < std::llabs(job.x.stride[j]); --j)
+        swap(j - 1, j);
+    for (int d = job.dims - 1; d > 0; --d)
+      if (continues(d)) {
+        job.shape[d - 1] *= job.shape[d];
+        for (Operand* o : operands_) o->stride[d - 1] = o->stride[d];
+        for (int e = d; e + 1 < job.dims; ++e) move(e + 1, e);
+        --job.dims;
+      }
+  }
+
+  // Whether dimension d - 1 goes on where dimension d ends, in every operand.
+  bool continues(int d) const {
+    for (const Operand* o : operands_)
+      if (o->data && o->stride[d - 1] != o->stride[d] * job.shape[d]) return false;
+    return true;
+  }
+
+  void move(int from, int to) {
+    job.shape[to] = job.shape[from];
+    for (Operand* o : operands_) o->stride[to] = o->stride[from];
+  }
+
+  void swap(int a, int b) {
+    std::swap(job.shape[a], job.shape[b]);
+    for (Operand* o : operands_) std::swap(o->stride[a], o->stride[b]);
+  }
+};
+
+}  // namespace softmax

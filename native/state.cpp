@@ -1,0 +1,60 @@
+#include "state.h"
+
+#include <cmath>
+
+namespace softmax {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kLn2Hi = 0x1.62e42fefa39efp-1, kLn2Lo = 0x1.abc9e3b39803fp-56;
+
+Pair two_sum(double a, double b) {
+  double sum = a + b, t = sum - a;
+  return {sum, (a - (sum - t)) + (b - t)};
+}
+
+}  // namespace
+
+double relative_scale(const State& a, const State& b) {
+  if (a.shift == b.shift && a.shift_lo == b.shift_lo) return std::ldexp(1.0, int(a.n - b.n));
+  // The two logarithms nearly cancel where it matters; what is left over is carried in `low`.
+  Pair d = two_sum(a.shift, -b.shift);
+  double n = a.n - b.n;
+  double product = n * kLn2Hi;
+  double low = std::fma(n, kLn2Hi, -product) + n * kLn2Lo + d.lo + (a.shift_lo - b.shift_lo);
+  Pair sum = two_sum(d.hi, product);
+  return std::exp(sum.hi) * (1 + (sum.lo + low));
+}
+
+State merge(const State& a, const State& b) {
+  // The larger maximum keeps its frame: scales are then at most about 1.
+  const bool a_first = a.max >= b.max;
+  const State& big = a_first ? a : b;
+  const State& small = a_first ? b : a;
+  State result = big;
+  result.infinities = a.infinities + b.infinities;
+  if (small.s != 0 && big.max != kInf) {
+    double scale = relative_scale(small, big);
+    Pair sum = two_sum(big.s, small.s * scale);
+    double low = std::fma(small.s, scale, -small.s * scale) + small.s_lo * scale;
+    result.s = sum.hi;
+    result.s_lo = sum.lo + big.s_lo + low;
+  }
+  if (a.s != a.s || b.s != b.s) result.s = std::nan("");
+  return result;
+}
+
+State state_of(double x, double inverse_temperature) {
+  State state;
+  state.max = x;
+  if (x == kInf) state.infinities = 1;
+  if (x != x) state.s = x;
+  if (std::isfinite(x)) {
+    state.s = state.top = 1;
+    state.shift = x * inverse_temperature;
+    state.shift_lo = std::fma(x, inverse_temperature, -state.shift);
+  }
+  return state;
+}
+
+}  // namespace softmax

@@ -1,0 +1,39 @@
+// The state of a reduction: all that a slice leaves behind for the map that follows.
+//
+// sum over entries of exp(x / T) = (s + s_lo) 2^n exp(shift), with shift 0 unless the entries are
+// so large that powers of two would lose bits.  States merge, which gives chunks, threads and
+// streams; the idea is Milakov & Gimelshein's online normalizer, arXiv 1805.02867.  Scalar code,
+// compiled for the baseline.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace softmax {
+
+struct State {
+  double max = -std::numeric_limits<double>::infinity();  // of the entries, before the temperature
+  double shift = 0, shift_lo = 0;                         // already divided by the temperature
+  double n = 0;
+  double s = 0, s_lo = 0;      // nan where an entry is nan
+  double top = 0, top_lo = 0;  // the largest term, more precisely than the kernels keep it
+  double kept = std::numeric_limits<double>::quiet_NaN();  // and as they keep it (reduce.inl)
+  int64_t infinities = 0;                                  // entries that are +inf
+
+  bool ordinary() const { return s - s == 0 && infinities == 0 && max - max == 0; }
+};
+
+// The state of both sets of entries together.
+State merge(const State& a, const State& b);
+
+// The state of a single entry x / temperature.
+State state_of(double x, double inverse_temperature);
+
+// 2^(a.n - b.n) exp(a.shift - b.shift): what a's sum is multiplied by to stand in b's frame.
+double relative_scale(const State& a, const State& b);
+
+struct Pair {
+  double hi, lo;
+};
+
+}  // namespace softmax
