@@ -1,0 +1,41 @@
+"""Softmax and everything built on it: exact, fast, NumPy first."""
+
+from softmax.binary import log_sigmoid, logit, sigmoid, softplus
+from softmax.derivatives import softmax_jacobian, softmax_jvp, softmax_vjp
+from softmax.functions import (
+    cumulative_logsumexp,
+    entropy,
+    hardmax,
+    log_softmax,
+    logsumexp,
+    softmax,
+)
+from softmax.maxima import logmeanexp, mellowmax, smooth_max
+from softmax.streaming import OnlineLogSumExp
+from softmax.threads import build_info, get_num_threads, num_threads, set_num_threads
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OnlineLogSumExp",
+    "build_info",
+    "cumulative_logsumexp",
+    "entropy",
+    "get_num_threads",
+    "hardmax",
+    "log_sigmoid",
+    "log_softmax",
+    "logit",
+    "logmeanexp",
+    "logsumexp",
+    "mellowmax",
+    "num_threads",
+    "set_num_threads",
+    "sigmoid",
+    "smooth_max",
+    "softmax",
+    "softmax_jacobian",
+    "softmax_jvp",
+    "softmax_vjp",
+    "softplus",
+]

@@ -1,0 +1,60 @@
+"""The NumPy twin of every native kernel: the oracle of the tests, the fallback without a compiler.
+
+The functions take the same positional arguments as those of `softmax._core`, write into `out`, and
+keep the same contract of accuracy and of special values. They reduce each slice to a state
+(`state`), then map the slice given that state (`slices`, `maxima`, `losses`). Two things the native
+kernels leave to them: longdouble, and any processor nobody compiled for.
+"""
+
+from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
+from softmax._reference.losses import cross_entropy, cross_entropy_soft
+from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
+from softmax._reference.slices import (
+    entropy,
+    log_softmax,
+    logsumexp,
+    softmax,
+    softmax_jvp,
+    softmax_vjp,
+)
+
+__all__ = [
+    "build_info",
+    "cross_entropy",
+    "cross_entropy_soft",
+    "cumulative_logsumexp",
+    "entropy",
+    "get_num_threads",
+    "log_sigmoid",
+    "log_softmax",
+    "logit",
+    "logsumexp",
+    "mellowmax",
+    "set_num_threads",
+    "sigmoid",
+    "smooth_max",
+    "softmax",
+    "softmax_jvp",
+    "softmax_vjp",
+    "softplus",
+]
+
+
+def set_num_threads(n: int) -> None:
+    """Accept any number of threads; NumPy's own loops run on one."""
+
+
+def get_num_threads() -> int:
+    """Return 1, the number of threads in use."""
+    return 1
+
+
+def build_info() -> dict[str, object]:
+    """Say that these are not the compiled kernels."""
+    return {
+        "native": False,
+        "target": "reference",
+        "targets": ["reference"],
+        "openmp": False,
+        "compiler": None,
+    }
