@@ -1,0 +1,305 @@
+"""What every function should return: mpmath definitions, their fast twins, errors in ulp.
+
+DEFINITIONS holds the textbook formula of each function for one row of mpmath numbers, with so many
+digits that nothing in it needs care. The functions below say the same for arrays of any shape
+(the axis last, finite entries) in the arithmetic of wide.py, arranged so that nothing cancels;
+test_accuracy.py holds the two against each other. Both are indifferent to how the package works.
+"""
+
+import ml_dtypes
+import mpmath
+import numpy as np
+
+import wide
+from wide import Wide
+
+# exp(-745) next to 1, or a logarithm next to 1e308, takes some 340 digits to see.
+DIGITS = 360
+
+E = np.frompyfunc(mpmath.exp, 1, 1)
+L = np.frompyfunc(mpmath.log, 1, 1)
+
+
+def _softmax(x):
+    return E(x) / E(x).sum()
+
+
+def _tangent(x, dx):
+    p = _softmax(x)
+    return p * (dx - (p * dx).sum())
+
+
+def _entropy(p):
+    return -(p * L(p)).sum()
+
+
+DEFINITIONS = {
+    "softmax": lambda x, temperature=1: _softmax(x / temperature),
+    "log_softmax": lambda x, temperature=1: L(_softmax(x / temperature)),
+    "logsumexp": lambda x, weights=1: L((weights * E(x)).sum()),
+    "logmeanexp": lambda x: L(E(x).sum() / len(x)),
+    "cumulative_logsumexp": lambda x: L(np.cumsum(E(x))),
+    "smooth_max": lambda x, k=1: L(E(k * x).sum()) / k,
+    "mellowmax": lambda x, omega=1: L(E(omega * x).sum() / len(x)) / omega,
+    "hardmax": lambda x: (x == max(x)) * mpmath.mpf(1) / (x == max(x)).sum(),
+    "entropy": lambda x, temperature=1: _entropy(_softmax(x / temperature)),
+    "sigmoid": lambda x: 1 / (1 + E(-x)),
+    "log_sigmoid": lambda x: -L(1 + E(-x)),
+    "softplus": lambda x: L(1 + E(x)),
+    "logit": lambda p: L(p / (1 - p)),
+    "softmax_jvp": lambda x, dx, temperature=1: _tangent(x / temperature, dx / temperature),
+    "softmax_vjp": lambda x, dp, temperature=1: _tangent(x / temperature, dp / temperature),
+    "softmax_jacobian": lambda x: np.diag(_softmax(x)) - np.outer(_softmax(x), _softmax(x)),
+    "cross_entropy": lambda x, target: -L(_softmax(x))[target],
+    "cross_entropy_gradient": lambda x, target: _softmax(x) - (np.arange(len(x)) == target),
+    "cross_entropy_soft": lambda x, target: -(target * L(_softmax(x))).sum(),
+    "cross_entropy_soft_gradient": lambda x, target: sum(target) * _softmax(x) - target,
+}  # fmt: skip
+
+
+def definition(name, x, *more, **options):
+    """Evaluate a definition on one row, as a Wide."""
+    with mpmath.workdps(DIGITS):
+        x, *more = (_as_mpmath(v) if np.ndim(v) else v for v in (x, *more))
+        options = {k: _as_mpmath(v) if np.ndim(v) else mpmath.mpf(v) for k, v in options.items()}
+        return Wide.from_mpmath(DEFINITIONS[name](x, *more, **options))
+
+
+def _as_mpmath(values):
+    return np.array([mpmath.mpf(float(v)) for v in values], dtype=object)
+
+
+class _State:
+    """A slice reduced: where its largest entry m is, exp(x - m), and the sum without that one."""
+
+    def __init__(self, x, where=True, temperature=1.0):
+        x = np.asarray(x).astype(np.float64)
+        takes_part = np.broadcast_to(where, x.shape)
+        candidates = np.where(takes_part, x, -np.inf)
+        self.top = np.argmax(candidates, axis=-1)[..., None]
+        self.maximum = np.take_along_axis(x, self.top, -1)
+        self.below = (Wide.of(x) - self.maximum) / temperature  # <= 0
+        self.exp = wide.where(takes_part, wide.exp(wide.where(takes_part, self.below, 0.0)), 0.0)
+        self.is_top = np.arange(x.shape[-1]) == self.top
+        self.others = wide.where(self.is_top, 0.0, self.exp).sum(keepdims=True)
+        self.sum = 1.0 + self.others
+        self.p = self.exp / self.sum
+
+    def complement(self):
+        """1 - p, by adding up the others."""
+        return wide.where(self.is_top, self.others, self.sum - self.exp) / self.sum
+
+
+def _slices(x, where, temperature, sink):
+    if sink is None:
+        return _State(x, where, temperature)
+    x = np.asarray(x).astype(np.float64)
+    shape = (*x.shape[:-1], 1)
+    with_sink = np.concatenate([x, np.broadcast_to(sink, shape)], -1)
+    takes_part = np.concatenate([np.broadcast_to(where, x.shape), np.ones(shape, bool)], -1)
+    return _State(with_sink, takes_part, temperature)
+
+
+def softmax(x, *, temperature=1.0, where=True, sink=None):
+    return _slices(x, where, temperature, sink).p[..., : np.shape(x)[-1]]
+
+
+def log_softmax(x, *, temperature=1.0, where=True, sink=None):
+    s = _slices(x, where, temperature, sink)
+    return (s.below - wide.log1p(s.others))[..., : np.shape(x)[-1]]
+
+
+def entropy(x, *, temperature=1.0, where=True):
+    s = _State(x, where, temperature)
+    return (wide.log1p(s.others) - (s.p * s.below).sum(keepdims=True))[..., 0]
+
+
+class Sum(Wide):
+    """m + part, which may cancel: `scale` is the larger of the two magnitudes."""
+
+    def __init__(self, maximum, part):
+        total = maximum + part
+        super().__init__(total.high, total.low, total.exponent)
+        self.maximum, self.part = maximum, part
+        self.scale = wide.maximum(abs(part), abs(Wide.of(maximum)))
+
+
+def logsumexp(x, *, weights=None, where=True):
+    s = _State(x, where)
+    if weights is None:
+        return Sum(s.maximum[..., 0], wide.log1p(s.others)[..., 0])
+    terms = s.exp * np.asarray(weights, np.float64)
+    total = terms.sum()
+    result = Sum(s.maximum[..., 0], wide.log(abs(total)))
+    # A sum of terms of both signs is as good as the terms: their rounding is in it.
+    result.scale = wide.maximum(result.scale, abs(terms).sum() / abs(total))
+    result.sign = np.sign(total.high)
+    return result
+
+
+def smooth_max(x, k=1.0, *, where=True):
+    s = _State(np.sign(k) * np.asarray(x).astype(np.float64), where, 1 / Wide.of(abs(k)))
+    return Sum(np.sign(k) * s.maximum[..., 0], (wide.log1p(s.others) / k)[..., 0])
+
+
+def mellowmax(x, omega=1.0, *, where=True):
+    x = np.asarray(x).astype(np.float64)
+    takes_part = np.broadcast_to(where, x.shape)
+    count = takes_part.sum(-1).astype(np.float64)
+    if omega == 0:
+        terms = wide.where(takes_part, x, 0.0)
+        mean = Sum(0.0, terms.sum() / count)
+        mean.scale = abs(terms).sum() / count
+        return mean
+    s = _State(np.sign(omega) * x, where, 1 / Wide.of(abs(omega)))
+    excess = wide.expm1(wide.where(takes_part, s.below, 0.0))
+    mean_excess = excess.sum() / count  # mean(exp(z)) - 1
+    return Sum(np.sign(omega) * s.maximum[..., 0], wide.log1p(mean_excess) / omega)
+
+
+def logmeanexp(x, *, where=True):
+    return mellowmax(x, 1.0, where=where)
+
+
+def cumulative_logsumexp(x, *, reverse=False):
+    """Merge states over distances 1, 2, 4, ...: each is (m, sum of the others over exp(m))."""
+    x = np.asarray(x).astype(np.float64)
+    if reverse:
+        turned = cumulative_logsumexp(x[..., ::-1])
+        return Sum(turned.maximum[..., ::-1], turned.part[..., ::-1])
+    m, others = x, Wide(np.zeros(x.shape))
+    distance = 1
+    while distance < x.shape[-1]:
+        late, early = np.s_[..., distance:], np.s_[..., :-distance]
+        gap = Wide.of(m[late]) - m[early]
+        scale = wide.exp(-abs(gap))
+        merged = wide.where(
+            gap.high >= 0,
+            others[late] + scale * (1.0 + others[early]),
+            others[early] + scale * (1.0 + others[late]),
+        )
+        m = np.concatenate([m[..., :distance], np.maximum(m[late], m[early])], -1)
+        others = wide.concatenate([others[..., :distance], merged], -1)
+        distance *= 2
+    return Sum(m, wide.log1p(others))
+
+
+def hardmax(x, *, ties="share"):
+    x = np.asarray(x).astype(np.float64)
+    largest = x == x.max(-1, keepdims=True)
+    if ties == "first":
+        return Wide.of(np.arange(x.shape[-1]) == np.argmax(x, -1)[..., None])
+    return Wide.of(largest) / largest.sum(-1, keepdims=True)
+
+
+def sigmoid(x):
+    x = Wide.of(x)
+    u = wide.exp(-abs(x))
+    return wide.where(x.high >= 0, 1.0, u) / (1.0 + u)
+
+
+def log_sigmoid(x):
+    return -softplus(-Wide.of(x))
+
+
+def softplus(x):
+    x = Wide.of(x)
+    return wide.where(x.high > 0, x, 0.0) + wide.log1p(wide.exp(-abs(x)))
+
+
+def logit(p):
+    p = Wide.of(p)
+    above_even = (2.0 * p - 1.0) / (1.0 - p)  # p / (1 - p) - 1
+    near_even = (p.to_float64() > 0.4) & (p.to_float64() < 0.6)
+    return wide.where(
+        near_even, wide.log1p(wide.where(near_even, above_even, 0.0)), wide.log(p / (1.0 - p))
+    )
+
+
+def softmax_jvp(x, dx, *, temperature=1.0, where=True):
+    """p (dx - sum(p dx)), with dx counted from that of the largest entry."""
+    s = _State(x, where, temperature)
+    dx = Wide.of(dx)
+    along = dx - dx.take(s.top)
+    mean = wide.where(s.is_top, 0.0, s.p * along).sum(keepdims=True)
+    result = s.p * (along - mean) / temperature
+    mean_dx = (s.p * dx).sum(keepdims=True)
+    result.scale = s.p * wide.maximum(abs(dx), abs(mean_dx)) / temperature
+    return result
+
+
+softmax_vjp = softmax_jvp  # the Jacobian is symmetric
+
+
+def softmax_jacobian(x):
+    s = _State(x)
+    column, row = Wide(*_expand(s.p, -1)), Wide(*_expand(s.p, -2))
+    diagonal = Wide(*_expand(s.p * s.complement(), -1))
+    return wide.where(np.eye(np.shape(x)[-1], dtype=bool), diagonal, -(column * row))
+
+
+def _expand(value, axis):
+    return (np.expand_dims(part, axis) for part in (value.high, value.low, value.exponent))
+
+
+def cross_entropy(logits, target):
+    """-log p of the label, and p - onehot, for logits (n, K) and labels (n,)."""
+    s = _State(logits)
+    target = np.asarray(target)[:, None]
+    is_target = np.arange(np.shape(logits)[-1]) == target
+    loss = -log_softmax(logits).take(target)[:, 0]
+    return loss, wide.where(is_target, -s.complement(), s.p)
+
+
+def cross_entropy_soft(logits, target):
+    """sum(t (-log p)) and sum(t) p - t, for logits and targets (n, K)."""
+    s = _State(logits)
+    t = Wide.of(target)
+    loss = -(t * log_softmax(logits)).sum()
+    mass = t.sum(keepdims=True) * s.p
+    gradient = mass - t
+    gradient.scale = wide.maximum(mass, t)
+    return loss, gradient
+
+
+# dtype: bits of the significand, exponents of the smallest and the largest normal numbers
+_FORMATS = {
+    np.dtype(np.float16): (11, -14, 15),
+    np.dtype(ml_dtypes.bfloat16): (8, -126, 127),
+    np.dtype(np.float32): (24, -126, 127),
+    np.dtype(np.float64): (53, -1022, 1023),
+}
+
+
+def ulp_error(got, exact, dtype, scale=None):
+    """Return abs(got - exact) in units in the last place of `exact` rounded to `dtype`.
+
+    Below the normal range the unit is the smallest subnormal number. With `scale` the unit is
+    taken at that magnitude where it is the larger one. A nan, or an infinity where the exact
+    value does not round to one, is infinitely wrong.
+    """
+    bits, lowest, highest = _FORMATS[np.dtype(dtype)]
+    got = np.asarray(got).astype(np.float64)
+    exact = Wide.of(exact)
+    magnitude = exponent = _rounded_exponent(exact, bits)
+    if scale is not None:
+        magnitude = np.maximum(magnitude, _rounded_exponent(scale, bits))
+    unit = np.maximum(magnitude, lowest) - (bits - 1)
+    finite = np.isfinite(got)
+    error = abs(Wide.of(np.where(finite, got, 0.0)) - exact)
+    units = np.ldexp(error.high, np.minimum(error.exponent - unit, 1000))
+    right_infinity = (exponent > highest) & (got == np.copysign(np.inf, exact.high))
+    return np.where(right_infinity, 0.0, np.where(finite, units, np.inf))
+
+
+def _rounded_exponent(value, bits):
+    """floor(log2(abs(value))) after rounding to so many bits."""
+    high = abs(value.high)
+    low = np.where(value.high < 0, -value.low, value.low)
+    rounds_up = (high - 1.0) + low >= -(2.0 ** -(bits + 1))
+    return value.exponent - 1 + rounds_up
+
+
+def is_subnormal(exact, dtype):
+    bits, lowest, _ = _FORMATS[np.dtype(dtype)]
+    return _rounded_exponent(exact, bits) < lowest

@@ -1,0 +1,322 @@
+"""Every function within its bound in ulp, on every dtype and family of inputs, at every length.
+
+The oracle is held against the mpmath definitions first; then the package is held against it.
+"""
+
+import functools
+
+import mpmath
+import numpy as np
+import pytest
+
+import oracle
+import softmax as sm
+import wide
+from catalog import BFLOAT16, BY_NAME, DTYPES, FUNCTIONS, LOGITS, draw, families_of, having
+from oracle import definition, ulp_error
+from wide import Wide
+
+LENGTHS = (1, 2, 3, 10, 100, 1000, 4097)
+FEW_LENGTHS = (3, 1000)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
+CASES = [
+    pytest.param(f, family, id=f"{f}-{family}") for f in FUNCTIONS for family in families_of(f)
+]
+VARIANTS = [
+    pytest.param(f, variant, id=f"{f}-{variant}") for f in FUNCTIONS for variant in f.variants[1:]
+]
+
+
+# The oracle itself.
+
+
+def assert_same(result, expected):
+    """Far below an ulp of float64 apart, or below any number of that type."""
+    difference = abs(result - expected)
+    magnitude = getattr(result, "scale", abs(expected))
+    tolerance = wide.maximum(magnitude * 2.0**-61, Wide(1.0, exponent=-1100))
+    assert np.all((difference - tolerance).high <= 0)
+
+
+@pytest.mark.parametrize(("function", "family"), CASES)
+def test_oracle_is_the_definition(function, family):
+    if function.name == "hardmax":
+        variants = function.variants[:1]
+    else:
+        variants = [v for v in function.variants if not {"sink", "reverse"} & set(v)]
+    for length in (1, 5):
+        x = draw(function, family, length, FLOAT64)
+        for variant in variants:
+            if variant.get("omega") == 0:
+                continue
+            expected = definition(function.name, x, *function.second(x), **variant)
+            assert_same(function.exact(x, **variant), expected)
+
+
+@pytest.mark.parametrize("family", LOGITS)
+def test_oracle_of_losses_and_jacobian_is_the_definition(family):
+    x = draw(BY_NAME["softmax"], family, 6, FLOAT64)
+    assert_same(oracle.softmax_jacobian(x), definition("softmax_jacobian", x))
+    for label in (0, np.argmax(x)):
+        loss, gradient = oracle.cross_entropy(x[None], [label])
+        assert_same(loss[0], definition("cross_entropy", x, label))
+        assert_same(gradient[0], definition("cross_entropy_gradient", x, label))
+    target = np.random.default_rng(1).dirichlet(np.ones(6))
+    loss, gradient = oracle.cross_entropy_soft(x[None], target[None])
+    assert_same(loss[0], definition("cross_entropy_soft", x, target))
+    assert_same(gradient[0], definition("cross_entropy_soft_gradient", x, target))
+
+
+def test_oracle_sink_is_one_more_entry():
+    x = draw(BY_NAME["softmax"], "N(0,3)", 9, FLOAT64)
+    with_sink = np.append(x, -2.5)
+    for name in ("softmax", "log_softmax"):
+        expected = definition(name, with_sink, temperature=3.0)[:-1]
+        assert_same(getattr(oracle, name)(x, sink=-2.5, temperature=3.0), expected)
+
+
+def test_oracle_reverse_and_weights():
+    x = draw(BY_NAME["logsumexp"], "N(0,3)", 9, FLOAT64)
+    expected = definition("cumulative_logsumexp", x[::-1])[::-1]
+    assert_same(oracle.cumulative_logsumexp(x, reverse=True), expected)
+    weights = np.arange(1.0, 10.0)
+    assert_same(oracle.logsumexp(x, weights=weights), definition("logsumexp", x, weights=weights))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_ulp_error_counts_units_of_the_rounded_result(dtype):
+    one = Wide.of(1.0)
+    above = np.nextafter(dtype.type(1), dtype.type(2))
+    smallest = np.nextafter(dtype.type(0), dtype.type(1))
+    assert ulp_error(above, one, dtype) == 1
+    assert ulp_error(smallest, Wide.of(0.0), dtype) == 1
+    assert ulp_error(dtype.type(0), Wide(float(smallest)) * 0.25, dtype) == 0.25
+    assert ulp_error(dtype.type(np.nan), one, dtype) == np.inf
+    # Just below 1 the units are half as large, unless the value rounds to 1.
+    assert ulp_error(above, 1.0 - Wide(1.0, exponent=-80), dtype) == pytest.approx(1)
+    below = np.nextafter(dtype.type(1), dtype.type(0))
+    assert ulp_error(dtype.type(1), Wide.of(below), dtype) == 1
+    assert ulp_error(dtype.type(np.inf), Wide(1.0, exponent=2000), dtype) == 0
+    assert ulp_error(dtype.type(1), Wide.of(1.0), dtype, scale=Wide.of(8.0)) == 0
+    assert ulp_error(above, Wide.of(1.0), dtype, scale=Wide.of(8.0)) == 0.125
+
+
+# The package.
+
+
+@functools.cache
+def exact(function, family, length, dtype, variant):
+    x = draw(function, family, length, dtype)
+    return x, function.exact(x, **dict(variant))
+
+
+def check(function, family, lengths, dtype, variant):
+    if function.kind == "elementwise":
+        lengths = lengths[-1:]
+    elif function.name == "cumulative_logsumexp":
+        lengths = [min(length, 1500) for length in lengths]  # its oracle is slow
+    for length in lengths:
+        x, expected = exact(function, family, length, dtype, tuple(variant.items()))
+        got = function(x, **variant)
+        assert np.asarray(got).dtype == dtype
+        errors = function.errors(got, expected, dtype)
+        worst = np.argmax(errors)
+        assert np.ravel(errors)[worst] <= 1, (
+            f"{np.ravel(errors)[worst] * function.bound(dtype):.3g} ulp at {worst} of {length}, "
+            f"allowed {function.bound(dtype):.3g}: got {np.ravel(got)[worst]!r}, "
+            f"exact {np.ravel(expected.to_float64())[worst]!r}"
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("function", "family"), CASES)
+def test_within_bound(kernels, function, family, dtype):
+    check(function, family, LENGTHS, dtype, function.variants[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("function", "variant"), VARIANTS)
+def test_within_bound_with_options(kernels, function, variant, dtype):
+    for family in families_of(function):
+        check(function, family, FEW_LENGTHS, dtype, variant)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function", having(keyword="where"), ids=str)
+def test_within_bound_under_a_mask(kernels, function, dtype):
+    for family in families_of(function):
+        x = draw(function, family, 500, dtype)
+        where = np.random.default_rng(3).random(500) < 0.5
+        got = function(x, where=where)
+        errors = function.errors(got, function.exact(x, where=where), dtype)
+        assert np.max(errors[where] if function.kind == "map" else errors) <= 1
+
+
+# What a thousand copies of each entry do to the result.
+COPIED = {
+    "softmax": lambda p: p / 1000.0,
+    "log_softmax": lambda log_p: log_p - wide.log(1000.0),
+    "logsumexp": lambda total: total + wide.log(1000.0),
+    "entropy": lambda entropy: entropy + wide.log(1000.0),
+    "logmeanexp": lambda mean: mean,
+}
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("name", COPIED)
+def test_no_growth_over_a_million_entries(kernels, name, dtype):
+    """A thousand entries, each a thousand times, in any order."""
+    function = BY_NAME[name]
+    for family in ("N(0,3)", "near ties"):
+        x, expected = exact(function, family, 1000, dtype, ())
+        order = np.random.default_rng(0).permutation(1_000_000) % 1000
+        got = function(x[order])
+        expected = COPIED[name](expected)
+        expected = expected[order] if function.kind == "map" else expected
+        assert np.max(function.errors(got, expected, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function", having("map", "reduction"), ids=str)
+def test_middle_axis_is_as_exact_as_the_last(kernels, function, dtype):
+    x = np.stack([draw(function, "N(0,3)", 300, dtype, seed) for seed in range(6)])
+    columns = np.moveaxis(x.reshape(2, 3, 300), -1, 1)
+    if function.paired:
+        second = np.moveaxis(function.second(x)[0].reshape(2, 3, 300), -1, 1)
+        got = getattr(sm, function.name)(columns, second, axis=1)
+    else:
+        got = function(columns, axis=1)
+    got = np.moveaxis(got, 1, -1) if function.kind == "map" else got
+    expected = function.exact(x)
+    assert np.max(function.errors(got.reshape(expected.shape), expected, dtype)) <= 1
+
+
+# All inputs of the 16-bit types.
+
+
+def every_finite(dtype):
+    values = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    return values[np.isfinite(values.astype(np.float32))]
+
+
+@functools.cache
+def exact_for_every_input(name, dtype):
+    x = every_finite(dtype)
+    if name == "logit":
+        x = x[(x > 0) & (x < 1)]
+    return x, getattr(oracle, name)(x)
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
+@pytest.mark.parametrize("function", having("elementwise"), ids=str)
+def test_every_16_bit_input(kernels, function, dtype):
+    x, expected = exact_for_every_input(function.name, dtype)
+    assert np.max(function.errors(function(x), expected, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
+@pytest.mark.parametrize("second", [0.0, -4.25, 7.0])
+def test_softmax_of_every_16_bit_input_against_a_fixed_entry(kernels, second, dtype):
+    x = every_finite(dtype)
+    pairs = np.stack([x, np.full_like(x, second)], -1)
+    first = oracle.sigmoid(Wide.of(x) - second)
+    other = oracle.sigmoid(second - Wide.of(x))
+    got = BY_NAME["softmax"](pairs)
+    assert np.max(BY_NAME["softmax"].errors(got[:, 0], first, dtype)) <= 1
+    assert np.max(BY_NAME["softmax"].errors(got[:, 1], other, dtype)) <= 1
+
+
+# Sums that a narrow accumulator loses.
+
+
+def test_many_small_terms_beside_a_large_one(kernels):
+    """exp(-17.33) is half an ulp of 1 in float32: added one by one to 1 they all vanish."""
+    x = np.full(100_001, -17.33, np.float32)
+    x[0] = 0.0
+    terms = 100_000 * mpmath.exp(mpmath.mpf(float(x[1])))
+    p = BY_NAME["softmax"](x)
+    expected = Wide.from_mpmath(
+        [1 / (1 + terms), mpmath.exp(mpmath.mpf(float(x[1]))) / (1 + terms)]
+    )
+    assert np.max(ulp_error(p[:2], expected, np.float32)) <= 2
+    total = BY_NAME["logsumexp"](x)
+    assert ulp_error(total, Wide.from_mpmath(mpmath.log1p(terms)), np.float32) <= 2
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
+def test_16_bit_sums_do_not_saturate(kernels, dtype):
+    """A float16 sum of ones stops at 2048, a bfloat16 sum at 256."""
+    x = np.zeros(70_000, dtype)
+    expected = Wide.of(1.0) / 70_000.0
+    assert np.all(ulp_error(BY_NAME["softmax"](x), expected, dtype) <= 0.5)
+    assert ulp_error(BY_NAME["logsumexp"](x), wide.log(70_000.0), dtype) <= 0.501
+
+
+# Weights, Jacobian, losses.
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", LOGITS)
+def test_weighted_logsumexp(kernels, family, dtype):
+    function = BY_NAME["logsumexp"]
+    rng = np.random.default_rng(5)
+    for length in (1, 3, 1000):
+        x = draw(function, family, length, dtype)
+        positive = rng.uniform(0.1, 3.0, length)
+        got = sm.logsumexp(x, weights=positive)
+        expected = oracle.logsumexp(x, weights=positive)
+        assert np.max(function.errors(got, expected, dtype)) <= 1
+        signed = positive * rng.choice([-1, 1], length)
+        magnitude, sign = sm.logsumexp(x, weights=signed, return_sign=True)
+        expected = oracle.logsumexp(x, weights=signed)
+        assert sign == expected.sign
+        units = ulp_error(magnitude, expected, dtype, expected.scale)
+        assert units <= function.bound(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", LOGITS)
+def test_jacobian(kernels, family, dtype):
+    function = BY_NAME["softmax_jvp"]
+    x = draw(function, family, 40, dtype)
+    got = sm.softmax_jacobian(x)
+    exact = oracle.softmax_jacobian(x)
+    assert got.dtype == dtype
+    assert np.max(function.errors(got, exact, dtype)) <= 1
+    for i, j in [(0, 0), (3, 17)]:
+        assert np.array_equal(sm.softmax_jacobian(x, output=i), got[i])
+        assert np.array_equal(sm.softmax_jacobian(x, input=j), got[:, j])
+        assert np.array_equal(sm.softmax_jacobian(x, output=i, input=j), got[i, j])
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("family", LOGITS)
+def test_cross_entropy_kernel(kernels, family, dtype):
+    """Loss in float64 and gradient in the dtype of the logits, also next to zero."""
+    function = BY_NAME["softmax_vjp"]
+    for K in (1, 2, 10, 1000):
+        logits = np.stack([draw(function, family, K, dtype, seed) for seed in range(5)])
+        top = logits.argmax(-1)
+        target = np.array([top[0], top[1], 0, K - 1, -1])
+        loss, gradient = np.full(5, np.nan), np.full_like(logits, np.nan)
+        kernels.cross_entropy(logits, target, None, loss, gradient)
+        exact_loss, exact_gradient = oracle.cross_entropy(logits[:4], target[:4])
+        assert np.max(ulp_error(loss[:4], exact_loss, dtype)) <= 3
+        assert np.max(ulp_error(gradient[:4], exact_gradient, dtype)) <= 4
+        assert loss[4] == 0
+        assert not gradient[4].any()
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("family", [f for f in LOGITS if f != "float extremes"])
+def test_soft_cross_entropy_kernel(kernels, family, dtype):
+    function = BY_NAME["softmax_vjp"]
+    for K in (1, 2, 10, 1000):
+        logits = np.stack([draw(function, family, K, dtype, seed) for seed in range(3)])
+        target = np.random.default_rng(K).dirichlet(np.ones(K), 3).astype(dtype)
+        loss, gradient = np.full(3, np.nan), np.full_like(logits, np.nan)
+        kernels.cross_entropy_soft(logits, target, None, loss, gradient)
+        exact_loss, exact_gradient = oracle.cross_entropy_soft(logits, target)
+        assert np.max(ulp_error(loss, exact_loss, dtype)) <= 3
+        assert np.max(ulp_error(gradient, exact_gradient, dtype, exact_gradient.scale)) <= 4

@@ -1,0 +1,221 @@
+"""The same bits whatever the threads, the alignment, the batch and the instruction set."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import softmax as sm
+from catalog import BFLOAT16, DTYPES, FUNCTIONS, draw, having
+
+LENGTHS = [*range(1, 71), 100, 1000, 4096, 5000, 33_000]
+FUSED = {"x86-64-v3", "x86-64-v4", "aarch64"}  # instruction sets with a fused multiply-add
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=str)
+each_along_axis = pytest.mark.parametrize("function", having("map", "reduction"), ids=str)
+
+
+def bits(result):
+    return np.ascontiguousarray(result).tobytes()
+
+
+def call(function, x, second, **options):
+    return getattr(sm, function.name)(x, *second, **options)
+
+
+def skip_one_thread(kernels):
+    if kernels.__name__.endswith("_reference"):
+        pytest.skip("the NumPy twin has one thread")
+
+
+def row(function, length, dtype, seed=0):
+    return draw(function, "N(0,3)", length, dtype, seed)
+
+
+@each_dtype
+@each_function
+def test_any_number_of_threads(kernels, function, dtype):
+    skip_one_thread(kernels)
+    wide = row(function, 40 * 3000, dtype).reshape(40, 3000)
+    arrays = [wide, wide.T[:, :7].copy(), wide[:, :5], row(function, 300_000, dtype)]
+    axes = [{}, {"axis": 0}, {}, {}] if function.takes("axis") else [{}] * 4
+    results = []
+    for threads in (1, 2, 4):
+        with sm.num_threads(threads):
+            results.append([bits(function(x, **o)) for x, o in zip(arrays, axes, strict=True)])
+    assert results[0] == results[1] == results[2]
+
+
+@each_dtype
+@each_function
+def test_any_alignment(kernels, function, dtype):
+    for length in (1, 5, 16, 63, 70, 1000, 5000):
+        x = row(function, length, dtype)
+        second = function.second(x)
+        expected = bits(call(function, x, second))
+        for offset in (1, 3, 7, 8, 15, 17):
+            buffer = np.empty(length + offset, dtype)
+            buffer[offset:] = x
+            assert bits(call(function, buffer[offset:], second)) == expected, (length, offset)
+            if function.takes("out"):
+                out = np.empty(length + offset, dtype)[offset:]
+                function(x, out=out)
+                assert bits(out) == expected, (length, offset)
+
+
+@each_dtype
+@each_along_axis
+def test_one_row_alone_or_in_a_batch(kernels, function, dtype):
+    long = [300_000] if function.name in {"softmax", "log_softmax", "logsumexp"} else []
+    for length in LENGTHS + long:
+        x = row(function, 3 * length, dtype).reshape(3, length)
+        second = function.second(x)
+        batch = call(function, x, second)
+        for i in range(3):
+            alone = call(function, x[i].copy(), [s[i].copy() for s in second])
+            assert bits(batch[i]) == bits(alone), length
+
+
+@each_dtype
+@each_along_axis
+def test_one_column_among_few_or_many(kernels, function, dtype):
+    """Along a strided axis the neighbours, and which of them share a vector, do not matter."""
+    for length in (1, 2, 17, 70, 1000):
+        x = row(function, 37 * length, dtype).reshape(length, 37)
+        second = function.second(x)
+        batch = np.moveaxis(call(function, x, second, axis=0), -1, 0)
+        for columns in (slice(0, 5), slice(3, 36), slice(36, 37)):
+            part = call(function, x[:, columns], [s[:, columns] for s in second], axis=0)
+            assert bits(np.moveaxis(part, -1, 0)) == bits(batch[columns]), length
+
+
+@each_dtype
+@pytest.mark.parametrize("function", having("elementwise"), ids=str)
+def test_one_element_alone_or_among_others(kernels, function, dtype):
+    x = row(function, 300, dtype)
+    expected = function(x)
+    for start, stop in ((0, 1), (5, 6), (3, 70), (299, 300)):
+        assert bits(function(x[start:stop])) == bits(expected[start:stop])
+    assert bits(function(x[::-3])) == bits(expected[::-3])
+
+
+def test_number_of_threads_is_set_and_put_back(kernels):
+    skip_one_thread(kernels)
+    before = sm.get_num_threads()
+    with sm.num_threads(3):
+        assert sm.get_num_threads() == 3
+        sm.set_num_threads(2)
+        assert sm.get_num_threads() == 2
+    assert sm.get_num_threads() == before
+    with pytest.raises(KeyError), sm.num_threads(1):
+        raise KeyError
+    assert sm.get_num_threads() == before
+
+
+def test_threads_that_are_no_count():
+    for wrong in (0, -1, 1.5, "two"):
+        with pytest.raises((ValueError, TypeError)):
+            sm.set_num_threads(wrong)
+
+
+# Instruction sets: chosen at import, so each in a process of its own.
+
+_COMPUTE = """
+import sys
+import numpy as np
+import softmax
+from test_bits import every_result
+np.savez(sys.argv[1], target=softmax.build_info()["target"], **every_result())
+"""
+
+
+def cases():
+    for function in FUNCTIONS:
+        for dtype in DTYPES:
+            for variant in range(len(function.variants)):
+                for family in ("N(0,3)", "one dominant", "subnormal results"):
+                    for length in (1, 3, 16, 70, 1000, 5000) if variant == 0 else (70,):
+                        yield function, dtype, variant, family, length
+    for name in ("softmax", "logsumexp"):
+        function = next(f for f in FUNCTIONS if f.name == name)
+        for dtype in DTYPES:
+            yield function, dtype, 0, "N(0,3)", 100_000
+
+
+def every_result():
+    """Compute each case; bfloat16 as its bits, which every file format knows."""
+    results = {}
+    for number, (function, dtype, variant, family, length) in enumerate(cases()):
+        x = draw(function, family, length, dtype)
+        result = np.asarray(function(x, **function.variants[variant]))
+        results[str(number)] = result.view(np.uint16) if dtype == BFLOAT16 else result
+    return results
+
+
+def run(code, target, *arguments):
+    paths = [str(Path(sm.__file__).parents[1]), str(Path(__file__).parent)]
+    path = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"SOFTMAX_CPU": target, "PYTHONPATH": path}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+
+def available_targets():
+    """Return the instruction sets of this machine that the native kernels were built for."""
+    pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    code = "import json, softmax; print(json.dumps(softmax.build_info()['targets']))"
+    environment = {k: v for k, v in os.environ.items() if k != "SOFTMAX_CPU"}
+    path = os.pathsep.join([str(Path(sm.__file__).parents[1]), environment.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"PYTHONPATH": path},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [target for target in json.loads(done.stdout) if target != "reference"]
+
+
+@pytest.fixture(scope="module")
+def results_by_target(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("targets")
+    results = {}
+    for target in available_targets():
+        run(_COMPUTE, target, str(folder / f"{target}.npz"))
+        with np.load(folder / f"{target}.npz") as file:
+            results[target] = dict(file)
+    return results
+
+
+def test_the_forced_instruction_set_runs(results_by_target):
+    assert results_by_target
+    for target, results in results_by_target.items():
+        assert results["target"] == target
+
+
+def test_every_fused_instruction_set_gives_the_same_bits(results_by_target):
+    fused = [target for target in results_by_target if target in FUSED]
+    if len(fused) < 2:
+        pytest.skip(f"this machine has {fused} only")
+    for number, case in enumerate(cases()):
+        first, *others = (bits(results_by_target[target][str(number)]) for target in fused)
+        assert all(other == first for other in others), case
+
+
+def test_every_instruction_set_is_within_bounds(results_by_target):
+    for number, (function, dtype, variant, family, length) in enumerate(cases()):
+        exact = function.exact(draw(function, family, length, dtype), **function.variants[variant])
+        for target, results in results_by_target.items():
+            got = results[str(number)]
+            got = got.view(BFLOAT16) if dtype == BFLOAT16 else got
+            worst = np.max(function.errors(got, exact, dtype))
+            assert worst <= 1, (target, function.name, dtype, family, length)
+
+
+def test_reference_can_be_forced():
+    code = "import softmax; print(softmax.build_info()['target'], softmax.softmax([1.0, 1.0]))"
+    assert run(code, "reference").split() == ["reference", "[0.5", "0.5]"]
