@@ -1,0 +1,1 @@
+"""Speed and accuracy of this package side by side with its peers."""
