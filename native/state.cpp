@@ -44,17 +44,4 @@ State merge(const State& a, const State& b) {
   return result;
 }
 
-State state_of(double x, double inverse_temperature) {
-  State state;
-  state.max = x;
-  if (x == kInf) state.infinities = 1;
-  if (x != x) state.s = x;
-  if (std::isfinite(x)) {
-    state.s = state.top = 1;
-    state.shift = x * inverse_temperature;
-    state.shift_lo = std::fma(x, inverse_temperature, -state.shift);
-  }
-  return state;
-}
-
 }  // namespace softmax

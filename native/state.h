@@ -26,9 +26,6 @@ struct State {
 // The state of both sets of entries together.
 State merge(const State& a, const State& b);
 
-// The state of a single entry x / temperature.
-State state_of(double x, double inverse_temperature);
-
 // 2^(a.n - b.n) exp(a.shift - b.shift): what a's sum is multiplied by to stand in b's frame.
 double relative_scale(const State& a, const State& b);
 

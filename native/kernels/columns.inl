@@ -203,9 +203,9 @@ class ColumnTile {
     T* y = tile_.y;
     for (int64_t i = 0; i < tile_.n; ++i, x += tile_.x_step, y += tile_.y_step) {
       group<T, K> v = row(x);
-      EACH v.v[k] = v.v[k] - max_.v[k];
-      if constexpr (Tempered)
-        EACH v.v[k] = product(v.v[k], frame_.inverse.v[k], frame_.inverse_lo.v[k]);
+      EACH v.v[k] = centred<Tempered>(single<T>(v.v[k]), max_.v[k], frame_.inverse.v[k],
+                                      frame_.inverse_lo.v[k])
+                        .v[0];
       EACH v.v[k] = (v.v[k] - hi.v[k]) - lo.v[k];
       store_group(y, count_, v);
     }

@@ -38,7 +38,7 @@ struct exp_constants<double> {
   static constexpr double log2e = 0x1.71547652b82fep+0;
   static constexpr double magic = 0x1.8p+52;
   static constexpr int mantissa = 52, bias = 1023;
-  static constexpr int headroom = 54, lowest = -headroom - bias;
+  static constexpr int headroom = 256, lowest = -headroom - bias;
   static constexpr double direct = 4096;
 #if SOFTMAX_LEVEL == 2
   static constexpr double ln2[3] = {0x1.62e42fefa0000p-1, 0x1.cf79abc9e0000p-40,
@@ -80,13 +80,13 @@ struct Frame {
 
 #define OF(member) frame.member.v[F == 1 ? 0 : k]
 
-// The argument x = n ln 2 + r in the frame; the power of two comes as a number, ready to multiply
-// with.
+// The argument x = n ln 2 + r + lost in the frame, where `lost` is what r could not hold; the power
+// of two comes as a number, ready to multiply with.
 template <bool Shifted, bool Tempered, class T, int K, int F>
 INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& frame,
-                                   group<T, K>& power) {
+                                   group<T, K>& power, group<T, K>& lost) {
   using C = exp_constants<T>;
-  group<T, K> z, low, t, n, r;
+  group<T, K> z, low, t, n, exact, r;
   EACH z.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
   EACH z.v[k] = larger(OF(floor), z.v[k]);
   if constexpr (Tempered) {
@@ -96,14 +96,24 @@ INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& fram
   }
   EACH t.v[k] = fma(z.v[k], splat(C::log2e), OF(rounder));
   EACH n.v[k] = t.v[k] - OF(rounder);
-  EACH r.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
-  if constexpr (Tempered) {
-    EACH r.v[k] = r.v[k] + fma(n.v[k], splat(-C::ln2[1]), low.v[k]);
-  } else {
-    EACH r.v[k] = fma(n.v[k], splat(-C::ln2[1]), r.v[k]);
-  }
+  EACH exact.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
 #if SOFTMAX_LEVEL == 2
-  EACH r.v[k] = r.v[k] - n.v[k] * C::ln2[2];
+  // The products with the first two parts are exact; the third is added to what the second leaves.
+  EACH r.v[k] = exact.v[k] - n.v[k] * C::ln2[1];
+  EACH lost.v[k] = (exact.v[k] - r.v[k]) - n.v[k] * C::ln2[1];
+  EACH low.v[k] = (Tempered ? low.v[k] : splat(T(0))) - n.v[k] * C::ln2[2];
+  EACH exact.v[k] = r.v[k];
+  EACH r.v[k] = exact.v[k] + low.v[k];
+  EACH lost.v[k] = lost.v[k] + ((exact.v[k] - r.v[k]) + low.v[k]);
+#else
+  if constexpr (Tempered) {
+    EACH low.v[k] = fma(n.v[k], splat(-C::ln2[1]), low.v[k]);
+    EACH r.v[k] = exact.v[k] + low.v[k];
+    EACH lost.v[k] = (exact.v[k] - r.v[k]) + low.v[k];
+  } else {
+    EACH r.v[k] = fma(n.v[k], splat(-C::ln2[1]), exact.v[k]);
+    EACH lost.v[k] = fma(n.v[k], splat(-C::ln2[1]), exact.v[k] - r.v[k]);
+  }
 #endif
   // The integer in t is relative to N and biased: moved up it is the power of two.
   EACH power.v[k] = (vec<T>)((vec<bits<T>>)t.v[k] << C::mantissa);
@@ -126,8 +136,8 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
 
 template <bool Shifted, bool Tempered, class T, int K, int F>
 INLINE group<T, K> exp_scaled(const group<T, K>& x, const Frame<T, F>& frame) {
-  group<T, K> power;
-  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power);
+  group<T, K> power, lost;
+  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power, lost);
   group<T, K> p = exp_tail(r);
   EACH p.v[k] = fma(p.v[k], r.v[k], splat(T(1)));
   EACH p.v[k] = fma(p.v[k], r.v[k], splat(T(1)));
@@ -136,17 +146,16 @@ INLINE group<T, K> exp_scaled(const group<T, K>& x, const Frame<T, F>& frame) {
   return p;
 }
 
-// The same exponential as a sum of two numbers; the error left is that of the reduced argument, a
-// quarter of a unit in the last place of the first.
+// The same exponential as a sum of two numbers, to about a sixteenth of a unit of the first.
 template <bool Shifted, bool Tempered, class T, int K, int F>
 INLINE void exp_scaled_pair(const group<T, K>& x, const Frame<T, F>& frame, group<T, K>& hi,
                             group<T, K>& lo) {
-  group<T, K> power;
-  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power);
+  group<T, K> power, lost;
+  const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power, lost);
   const group<T, K> q = exp_tail(r);
   EACH {
     const vec<T> one_plus = T(1) + r.v[k];
-    const vec<T> rest = r.v[k] - (one_plus - T(1));
+    const vec<T> rest = (r.v[k] - (one_plus - T(1))) + lost.v[k];
     const vec<T> tail = fma(q.v[k], r.v[k] * r.v[k], rest);
     const vec<T> p = one_plus + tail;
     hi.v[k] = p * power.v[k];

@@ -49,7 +49,9 @@ void label_row(const T* x, int64_t n, int64_t label, double weight, double* loss
   // p - 1 of the label, from what the others have where it is the largest.
   const double own =
       at_label == state.max ? -rest / (1 + rest) : std::exp(at_label - state.max) / (1 + rest) - 1;
-  Scale<T> scale = scale_of<T>(state, state.n);
+  State unit;
+  const Frame<T> frame = frame_around(T(state.max), Inverse<T>(), unit);
+  Scale<T> scale = scale_of<T>(state, unit);
   const double factor = (double(scale.factor) + double(scale.factor_lo)) * weight;
   scale.factor_lo =
       T(sizeof(T) == 4 ? factor - double(T(factor)) : double(scale.factor_lo) * weight);
@@ -59,10 +61,8 @@ void label_row(const T* x, int64_t n, int64_t label, double weight, double* loss
     scale.kept == scale.kept ? scale_row<true>(kept, gradient, n, scale)
                              : scale_row<false>(kept, gradient, n, scale);
   } else {
-    bool shifted;
-    const Frame<T> frame = frame_of(state, Inverse<T>(), shifted);
-    shifted ? softmax_row<true, false>(x, gradient, n, frame, scale)
-            : softmax_row<false, false>(x, gradient, n, frame, scale);
+    unit.shift != 0 ? softmax_row<true, false>(x, gradient, n, frame, scale)
+                    : softmax_row<false, false>(x, gradient, n, frame, scale);
   }
   gradient[label] = T(weight * own);
 }
@@ -84,16 +84,13 @@ void soft_row(const T* x, int64_t n, const T* target, double weight, double* los
   const double log_rest = log1p(splat(s.rest))[0];
   double* t = scratch<double, Terms>(2 * n);
   double* surprise = t + n;
-  double others = 0, all = 0, low = 0;
+  Pair others = {0, 0};
   for (int64_t i = 0; i < n; ++i) {
     t[i] = target[i];
     surprise[i] = target[i] == 0 ? 0 : s.x[i] == s.max ? log_rest : log_rest + (s.max - s.x[i]);
-    const double next = all + t[i], back = next - all;
-    low += (all - (next - back)) + (t[i] - back);
-    all = next;
-    if (i != s.top) others += t[i];
+    if (i != s.top) others = others + Pair{t[i], 0};
   }
-  all += low;
+  const Pair all = others + Pair{t[s.top], 0};
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Pair sum = dot(t, surprise, n);
   // An infinite surprise has no low part.
@@ -102,8 +99,10 @@ void soft_row(const T* x, int64_t n, const T* target, double weight, double* los
                                        : std::numeric_limits<double>::infinity());
   if (!gradient) return;
   for (int64_t i = 0; i < n; ++i) {
-    const double p = quotient({s.e[i], 0}, s.sum);
-    const double slope = i == s.top ? p * others - t[i] * (s.rest / (1 + s.rest)) : all * p - t[i];
+    const Pair p = quotient({s.e[i], s.e_lo[i]}, s.sum);
+    const double slope = i == s.top
+                             ? p.hi * others.hi - t[i] * (s.rest / (1 + s.rest))
+                             : std::fma(p.hi, all.hi, -t[i]) + (p.lo * all.hi + p.hi * all.lo);
     gradient[i] = T(s.undefined ? nan : weight * slope);
   }
 }

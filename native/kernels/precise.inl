@@ -29,11 +29,18 @@ inline Pair dot(const double* a, const double* b, int64_t n) {
 struct Exponentials;
 struct Terms;
 
+inline Pair operator+(Pair a, Pair b) {
+  const double sum = a.hi + b.hi, t = sum - a.hi;
+  const double error = ((a.hi - (sum - t)) + (b.hi - t)) + (a.lo + b.lo);
+  const double whole = sum + error;
+  return {whole, error - (whole - sum)};
+}
+
 // A slice in double with the exponentials of its entries, all in one scale.
 struct PreciseSlice {
   int64_t n = 0;
-  double* x = nullptr;  // -inf for entries that do not take part
-  double* e = nullptr;
+  double* x = nullptr;                   // -inf for entries that do not take part
+  double *e = nullptr, *e_lo = nullptr;  // exponentials in two parts
   double max = -std::numeric_limits<double>::infinity();
   int64_t top = 0;         // the position of one maximum
   Pair sum{0, 0};          // of e
@@ -41,13 +48,6 @@ struct PreciseSlice {
   bool any = false;        // an entry takes part
   bool undefined = false;  // no distribution: a nan, several +inf, nothing but -inf
 };
-
-inline Pair sum_of(const double* e, int64_t n) {
-  Sums<double> sums;
-  constexpr int step = kGroup<double> * kWidth<double>;
-  for (int64_t i = 0; i < n; i += step) sums.add<kGroup<double>>(e + i);
-  return sums.total();
-}
 
 template <class D>
 void load_slice(const Job& job, const Slice& slice, PreciseSlice& s) {
@@ -58,11 +58,51 @@ void load_slice(const Job& job, const Slice& slice, PreciseSlice& s) {
   if (slice.where) leave_out(s.x, slice.where, job.where.along, job.n);
 }
 
+inline Pair quotient(Pair a, Pair b) {
+  const double q = a.hi / b.hi;
+  const double low = (std::fma(-q, b.hi, a.hi) + (a.lo - q * b.lo)) / b.hi;
+  return Pair{q, 0} + Pair{low, 0};
+}
+
+inline double product(Pair a, Pair b) {
+  const double p = a.hi * b.hi;
+  return p + (std::fma(a.hi, b.hi, -p) + (a.lo * b.hi + a.hi * b.lo));
+}
+
+inline Pair sum_of(const double* a, int64_t n) {
+  Pair sum = {0, 0};
+  constexpr int W = kWidth<double>;
+  vec<double> total = splat(0.0), low = splat(0.0);
+  for (int64_t i = 0; i < n; i += W) {  // `a` is padded with zeros
+    vec<double> next, error;
+    two_sum(total, load(a + i), next, error);
+    low = low + error;
+    total = next;
+  }
+  for (int j = 0; j < W; ++j) sum = sum + Pair{total[j], low[j]};
+  return sum;
+}
+
+template <bool Shifted, bool Tempered>
+void exp_pairs(PreciseSlice& s, const Frame<double>& frame) {
+  constexpr int W = kWidth<double>;
+  for (int64_t i = 0; i < s.n; i += W) {
+    const vec<double> lowest = splat(-std::numeric_limits<double>::infinity());
+    const vec<double> x = s.n - i < W ? load_first(s.x + i, int(s.n - i), lowest) : load(s.x + i);
+    group<double, 1> hi, lo;
+    exp_scaled_pair<Shifted, Tempered>(single<double>(x), frame, hi, lo);
+    store(s.e + i, hi.v[0]);
+    store(s.e_lo + i, lo.v[0]);
+  }
+}
+
 // Exponentials of (x - max) / T; at a limit of T, or with one +inf, they are 0 and 1.
 inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double temperature) {
   const double inf = std::numeric_limits<double>::infinity();
-  s.e = scratch<double, Exponentials>(padded<double>(s.n));
-  std::memset(s.e, 0, size_t(padded<double>(s.n)) * sizeof(double));
+  const int64_t room = padded<double>(s.n);
+  s.e = scratch<double, Exponentials>(2 * room);
+  s.e_lo = s.e + room;
+  std::memset(s.e, 0, size_t(2 * room) * sizeof(double));
   s.max = row_max(s.x, s.n);
   int64_t infinities = 0;
   for (int64_t i = s.n - 1; i >= 0; --i) {
@@ -73,17 +113,20 @@ inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double
   s.undefined |= infinities > 1 || (s.max == -inf && s.any);
   if (s.undefined || s.max == -inf) return;
   if (infinities == 0 && temperature > 0 && temperature < inf) {
-    const State state = reduce_chunk(s.x, s.n, inverse, s.e);
-    // A whole group may have been kept: what lies behind the end is 0 already, for x there reads as
-    // -inf.
-    const double unscale = 1 / power_of_two(-exp_constants<double>::headroom);
-    s.e[s.top] = 0;
-    const Pair others = sum_of(s.e, s.n);
-    s.e[s.top] = state.top * unscale;
-    const double whole = s.e[s.top] + others.hi, t = whole - others.hi;
-    const double error = (others.hi - (whole - t)) + (s.e[s.top] - t);
-    s.sum = {whole, error + others.lo + state.top_lo * unscale};
-    s.rest = (others.hi + others.lo) / (s.e[s.top] + state.top_lo * unscale);
+    State unit;
+    const Frame<double> frame = frame_around(s.max, inverse, unit);
+    const bool shifted = unit.shift != 0;
+    if (inverse.tempered)
+      shifted ? exp_pairs<true, true>(s, frame) : exp_pairs<false, true>(s, frame);
+    else
+      shifted ? exp_pairs<true, false>(s, frame) : exp_pairs<false, false>(s, frame);
+    const Pair top = {s.e[s.top], s.e_lo[s.top]};
+    s.e[s.top] = s.e_lo[s.top] = 0;
+    const Pair others = sum_of(s.e, s.n) + sum_of(s.e_lo, s.n);
+    s.e[s.top] = top.hi;
+    s.e_lo[s.top] = top.lo;
+    s.sum = others + top;
+    s.rest = quotient(others, top).hi;
     return;
   }
   double count = 0;
@@ -95,19 +138,14 @@ inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double
   s.rest = count - 1;
 }
 
-inline double quotient(Pair a, Pair b) {
-  const double q = a.hi / b.hi;
-  return q + (std::fma(-q, b.hi, a.hi) + (a.lo - q * b.lo)) / b.hi;
-}
-
 // L + sum of p (max - x) / T: no term is negative.
-inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse) {
+inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse, bool limit) {
   if (s.undefined) return std::numeric_limits<double>::quiet_NaN();
   if (s.max == -std::numeric_limits<double>::infinity()) return 0;
   double* z = scratch<double, Terms>(s.n);
   for (int64_t i = 0; i < s.n; ++i)
-    z[i] = s.e[i] > 0 && s.x[i] != s.max ? (s.max - s.x[i]) * inverse.hi : 0;
-  return log1p(splat(s.rest))[0] + quotient(dot(s.e, z, s.n), s.sum);
+    z[i] = s.e[i] > 0 && s.x[i] != s.max && !limit ? (s.max - s.x[i]) * inverse.hi : 0;
+  return log1p(splat(s.rest))[0] + quotient(dot(s.e, z, s.n), s.sum).hi;
 }
 
 // p (c - sum of p c) / T, with c taken relative to the top entry's, so that a p near 1 does not
@@ -115,18 +153,27 @@ inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse) {
 template <class D>
 void derivative(const Job& job, const Slice& slice, const PreciseSlice& s) {
   const char* second = slice.second;
-  double* c = scratch<double, Terms>(s.n);
+  double* c = scratch<double, Terms>(2 * s.n);
+  double* c_lo = c + s.n;
   gather<D>(second, job.second.along, s.n, c);
   const double top = c[s.top];
-  for (int64_t i = 0; i < s.n; ++i) c[i] = s.e[i] > 0 ? c[i] - top : 0;
-  const bool empty = s.max == -std::numeric_limits<double>::infinity();
-  const double mean = empty || s.undefined ? 0 : quotient(dot(s.e, c, s.n), s.sum);
+  for (int64_t i = 0; i < s.n; ++i) {
+    const Pair relative = s.e[i] > 0 ? Pair{c[i], 0} + Pair{-top, 0} : Pair{0, 0};
+    c[i] = relative.hi;
+    c_lo[i] = relative.lo;
+  }
+  Pair mean = {0, 0};
+  if (!s.undefined && s.sum.hi > 0) {
+    const Pair sum = dot(s.e, c, s.n) + (dot(s.e_lo, c, s.n) + dot(s.e, c_lo, s.n));
+    mean = quotient(sum, s.sum);
+  }
   for (int64_t i = 0; i < s.n; ++i) {
     double slope = 0;
     if (s.undefined)
       slope = std::numeric_limits<double>::quiet_NaN();
     else if (s.e[i] > 0)
-      slope = quotient({s.e[i], 0}, s.sum) * (c[i] - mean);
+      slope = product(quotient({s.e[i], s.e_lo[i]}, s.sum),
+                      Pair{c[i], c_lo[i]} + Pair{-mean.hi, -mean.lo});
     if (slope != 0) slope /= slice.temperature;
     if (slice.where && !slice.where[i * job.where.along]) slope = 0;
     c[i] = slope;
@@ -264,10 +311,9 @@ inline double weighted_logsumexp(const Job& job, const Slice& slice, PreciseSlic
   long double sum = 0;
   if (highest - reference < 600 && std::fabs(largest - reference) < 600) {
     double* e = scratch<double, Exponentials>(padded<double>(s.n));
-    bool shifted;
-    double n;
-    const Frame<double> frame = frame_around(reference, Inverse<double>(), shifted, n);
-    const ScaledSum scaled = sum_exp<true>(s.x, e, s.n, reference, frame, shifted, false);
+    State unit;
+    const Frame<double> frame = frame_around(reference, Inverse<double>(), unit);
+    const ScaledSum scaled = sum_exp<true>(s.x, e, s.n, reference, frame, unit.shift != 0, false);
     const Pair terms = dot(e, w, s.n);
     sum = ((long double)terms.hi + terms.lo) / ((long double)scaled.top.hi + scaled.top.lo);
   } else {
@@ -308,7 +354,7 @@ void run_precise(const Job& job, const Slice& slice) {
       return derivative<D>(job, slice, s);
     case Op::entropy:
       exponentiate(s, inverse, slice.temperature);
-      return write<D>(slice.y, entropy(s, inverse));
+      return write<D>(slice.y, entropy(s, inverse, limit));
     case Op::weighted_logsumexp:
       result = weighted_logsumexp(job, slice, s, sign);
       if (slice.sign)

@@ -182,12 +182,16 @@ struct Inverse {
 // The frame for entries of which m, finite, is the largest that matters; n receives its power of
 // two.
 template <class T>
-INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, bool& shifted, double& n) {
+INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, State& unit) {
   using C = exp_constants<T>;
   const T z = m * inverse.hi;
-  shifted = !(z > -C::direct && z < C::direct);
+  const bool shifted = !(z > -C::direct && z < C::direct);
   const T power = shifted ? T(0) : T(std::rint(z * C::log2e));
-  n = power;
+  unit.n = power;
+  if (shifted) {
+    unit.shift = double(m) * inverse.hi;
+    unit.shift_lo = std::fma(double(m), inverse.hi, -unit.shift) + double(m) * inverse.lo;
+  }
   T floor = (power + C::lowest) * T(0.693147180559945309) / inverse.hi;
   if (!(floor > std::numeric_limits<T>::lowest())) floor = std::numeric_limits<T>::lowest();
   Frame<T> frame;
@@ -272,8 +276,8 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = n
     }
     return state;
   }
-  bool shifted;
-  Frame<T> frame = frame_around(m, inverse, shifted, state.n);
+  const Frame<T> frame = frame_around(m, inverse, state);
+  const bool shifted = state.shift != 0;
   alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
   const ScaledSum scaled = keep
                                ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered)
@@ -284,9 +288,5 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = n
   state.top = scaled.top.hi * unscale;
   state.top_lo = scaled.top.lo * unscale;
   state.kept = scaled.kept;
-  if (shifted) {
-    state.shift = double(m) * inverse.hi;
-    state.shift_lo = std::fma(double(m), inverse.hi, -state.shift) + double(m) * inverse.lo;
-  }
   return state;
 }

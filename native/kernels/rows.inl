@@ -64,11 +64,10 @@ struct ScaleLanes {
   }
 };
 
-// The scale for a slice whose state is `all` and whose exponentials were computed in the frame of
-// power n.
+// The scale for a slice whose state is `all` and whose exponentials are in the frame of `unit`.
 template <class T>
-Scale<T> scale_of(const State& all, double n) {
-  const double power = power_of_two(int64_t(all.n - n) + exp_constants<T>::headroom);
+Scale<T> scale_of(const State& all, const State& unit) {
+  const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
   const double s = all.s * power, s_lo = all.s_lo * power;
   const double inverse = 1 / s;
   Scale<T> scale;
@@ -112,6 +111,20 @@ void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale
   });
 }
 
+// (x - m) / T for x <= m.  Where x - m overflows, the two are divided apart; they have opposite
+// signs, and nothing cancels.
+template <bool Tempered, class T, int K>
+INLINE group<T, K> centred(const group<T, K>& x, vec<T> m, vec<T> inverse, vec<T> inverse_lo) {
+  group<T, K> z;
+  EACH z.v[k] = x.v[k] - m;
+  if constexpr (Tempered) {
+    const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
+    EACH z.v[k] =
+        z.v[k] == lowest ? x.v[k] * inverse - m * inverse : product(z.v[k], inverse, inverse_lo);
+  }
+  return z;
+}
+
 // y = (x - m) / T - L: both terms have the same sign, so nothing cancels.
 template <bool Tempered, class T>
 void log_softmax_row(const T* x, T* y, int64_t n, T m, const Inverse<T>& inverse, T log_rest,
@@ -120,8 +133,7 @@ void log_softmax_row(const T* x, T* y, int64_t n, T m, const Inverse<T>& inverse
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(m));
-    EACH v.v[k] = v.v[k] - m;
-    if constexpr (Tempered) EACH v.v[k] = product(v.v[k], hi, lo);
+    v = centred<Tempered>(v, splat(m), hi, lo);
     EACH v.v[k] = (v.v[k] - log_rest) - log_rest_lo;
     store_group(y + i, count, v);
   });
@@ -147,6 +159,7 @@ State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, T* k
   State state;  // a limit needs no sum, only the maximum and whether there is a nan
   for (int64_t i = 0; i < count; ++i) {
     state.max = x[i] > state.max ? x[i] : state.max;
+    state.infinities += x[i] == std::numeric_limits<T>::infinity();
     if (x[i] != x[i]) state.s = x[i];
   }
   return state;
@@ -223,8 +236,11 @@ SliceMap limit_of(const Job& job, const Slice& slice, const State& all) {
   map.flat = true;
   map.rest = logarithm ? -inf : 0.0;
   double shares = 0;
-  if (all.s != all.s) {
+  if (all.s != all.s || all.infinities > 1) {
     map.top = map.rest = nan;
+  } else if (all.infinities == 1) {
+    map.pick = inf;
+    shares = 1;
   } else if (slice.temperature == 0 && all.max != -inf) {
     map.pick = all.max;
     shares = double(count_entries<D, T>(job, slice, [&](T x) { return x == T(all.max); })) +
@@ -233,10 +249,7 @@ SliceMap limit_of(const Job& job, const Slice& slice, const State& all) {
     map.pick = nan;
     shares = double(count_entries<D, T>(job, slice, [&](T x) { return x != T(-inf); })) +
              (slice.sink != -inf);
-  } else if (all.infinities == 1) {
-    map.pick = inf;
-    shares = 1;
-  } else if (all.infinities > 1 || takes_part(job, slice)) {
+  } else if (takes_part(job, slice)) {
     map.top = map.rest = nan;
   }
   if (shares > 0) map.top = logarithm ? -std::log(shares) : 1 / shares;
@@ -253,7 +266,8 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
-  const State sink = state_of(slice.sink, limit ? 0 : 1 / slice.temperature);
+  const State sink = reduce_chunk(
+      &slice.sink, 1, limit ? Inverse<double>() : Inverse<double>::of(slice.temperature));
   if (slice.sink != -inf) all = merge(entries_state, sink);
 
   if (job.op == Op::logsumexp) {
@@ -273,24 +287,17 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     double rest;
     if (slice.sink > entries_state.max) {
       map->max = slice.sink;
-      rest = entries_state.s == 0
-                 ? 0
-                 : (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
+      rest = entries_state.s == 0 ? 0
+                                  : (entries_state.s + entries_state.s_lo) *
+                                        relative_scale(entries_state, sink) / sink.top;
     } else {
       map->max = entries_state.max;
       rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
-      if (slice.sink != -inf) rest += relative_scale(sink, entries_state) / entries_state.top;
+      if (slice.sink != -inf)
+        rest += sink.top * relative_scale(sink, entries_state) / entries_state.top;
     }
     map->log_rest = log1p(splat(rest))[0];
   }
-}
-
-// A frame that belongs to the whole slice rather than to one chunk's maximum.
-template <class T>
-Frame<T> frame_of(const State& all, const Inverse<T>& inverse, bool& shifted) {
-  double n;
-  Frame<T> frame = frame_around(T(all.max), inverse, shifted, n);
-  return frame;
 }
 
 template <class D, class T>
@@ -309,9 +316,11 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const Sl
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
     if (job.op == Op::softmax) {
-      bool shifted;
-      Frame<T> frame = frame_of(map.state, inverse, shifted);
-      const Scale<T> scale = scale_of<T>(map.state, map.state.n);
+      // The frame of the whole slice's maximum, not of one chunk's.
+      State unit;
+      const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
+      const bool shifted = unit.shift != 0;
+      const Scale<T> scale = scale_of<T>(map.state, unit);
       if (inverse.tempered)
         shifted ? softmax_row<true, true>(x, y, count, frame, scale)
                 : softmax_row<false, true>(x, y, count, frame, scale);
@@ -343,7 +352,7 @@ void run_slice(const Job& job, const Slice& slice) {
     State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
     if (kept && !map.flat) {
-      const Scale<T> scale = scale_of<T>(map.state, state.n);
+      const Scale<T> scale = scale_of<T>(map.state, state);
       T* y = results<D, T>(job, slice, 0, job.n);
       scale.kept == scale.kept ? scale_row<true>(kept, y, job.n, scale)
                                : scale_row<false>(kept, y, job.n, scale);
