@@ -1,0 +1,373 @@
+"""Minimise a smooth convex function to a certified relative gap; knows nothing of data.
+
+One idea carries it: a preconditioner built from the curvature at a recent point makes the level
+sets nearly round. Where that curvature holds still, a few limited-memory quasi-Newton steps on top
+of it finish the work with one evaluation each. Where it does not, because the data are nearly
+separable and the loss falls by a constant factor at every step, quasi-Newton pairs mislead; there
+each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
+A problem may ask to be reached over easier ones, from the solution of one to the next.
+
+References
+----------
+Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithms 7.1 (line-search Newton-CG) and 7.4
+(two-loop recursion). Hager & Zhang (2005), "A new conjugate gradient method with guaranteed
+descent and an efficient line search", for the test of descent by slopes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Iteration", "Preconditioner", "Problem", "Solution", "minimise"]
+
+Float64 = NDArray[np.float64]
+
+PATH_TOL = 0.1  # of the problems that only lead to the next
+MEMORY = 20  # pairs of the quasi-Newton recursion
+NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
+TRIAL_STEPS = 6  # quasi-Newton steps before that is judged: the first ones always fall steeply
+BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement, likewise
+REFRESH_FALL = 0.1  # renew the preconditioner when the Newton decrement fell to this share
+REFRESH_STEPS = 30  # and when it has not converged after so many steps
+CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
+CG_STEPS = 100
+IDLE_STEPS = 20
+ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
+LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `_within`
+DECREMENT_SAFETY = 10.0
+
+
+class Preconditioner(Protocol):
+    """An approximate inverse of the second derivative at one point."""
+
+    exact: bool
+
+    def __call__(self, gradient: Float64) -> Float64:
+        """Return the inverse applied to a gradient."""
+
+
+class Problem(Protocol):
+    """A convex function of one float64 array."""
+
+    def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
+        """Return the value and the gradient."""
+
+    def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
+        """Return the second derivative at `parameters` applied to `direction`."""
+
+    def preconditioner(self, parameters: Float64) -> Preconditioner:
+        """Return an approximate inverse of the second derivative at `parameters`."""
+
+    def gap(self, gradient: Float64) -> float:
+        """Return how far above the optimum a point with this gradient can be."""
+
+    def certificate(
+        self, parameters: Float64, objective: float, gradient: Float64
+    ) -> tuple[float, float]:
+        """Return objective and gap to report: those of the last problem of the path."""
+
+    def path(self) -> Sequence[Problem]:
+        """Return problems from an easy one to this one, which is the last."""
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What is known after one step; `gap` bounds objective minus optimum, `seconds` from start."""
+
+    iteration: int
+    objective: float
+    gap: float
+    seconds: float
+
+
+@dataclass
+class Solution:
+    """Where the solver stopped, how it came there, and whether it reached the tolerance."""
+
+    parameters: Float64
+    converged: bool
+    interrupted: bool = False
+    history: list[Iteration] = field(default_factory=list)
+    n_evaluations: int = 0
+    n_hessian_products: int = 0
+    n_preconditioners: int = 0
+
+
+@dataclass
+class _Point:
+    parameters: Float64
+    objective: float
+    gradient: Float64
+    slope: float = 0.0  # along the direction that led here
+
+
+class _Memory:
+    """Limited-memory BFGS pairs over a preconditioner."""
+
+    def __init__(self) -> None:
+        self.pairs: deque[tuple[Float64, Float64, float]] = deque(maxlen=MEMORY)
+
+    def add(self, step: Float64, change: Float64) -> None:
+        curvature = float(np.vdot(step, change))
+        if curvature > 0:
+            self.pairs.append((step, change, curvature))
+
+    def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
+        vector = gradient.copy()
+        shares = []
+        for step, change, curvature in reversed(self.pairs):
+            share = float(np.vdot(step, vector)) / curvature
+            vector -= share * change
+            shares.append(share)
+        vector = preconditioner(vector)
+        for (step, change, curvature), share in zip(self.pairs, reversed(shares), strict=True):
+            vector += (share - float(np.vdot(change, vector)) / curvature) * step
+        return vector
+
+
+def minimise(
+    problem: Problem,
+    start: Float64,
+    *,
+    tol: float,
+    max_iter: int,
+    report: Callable[[Iteration], bool],
+) -> Solution:
+    """Minimise `problem` from `start` until gap <= tol * |objective|.
+
+    Parameters
+    ----------
+    problem : Problem
+        A convex function.
+    start : ndarray of float64
+        Where to begin; not changed.
+    tol : float
+        Relative gap to reach. Where the gap is loose, the Newton decrement with a margin decides.
+    max_iter : int
+        Most steps to take.
+    report : callable
+        Called with an `Iteration` before the first step and after each; True stops.
+
+    Returns
+    -------
+    Solution
+    """
+    began = time.perf_counter()
+    solution = Solution(start, converged=False)
+    *easier, last = problem.path()
+    for stage in [*easier, last]:
+        stage_tol = tol if stage is last else max(tol, PATH_TOL)
+        _Run(stage, solution, stage_tol, max_iter, report, began).solve()
+        if solution.interrupted or solution.history[-1].iteration >= max_iter:
+            break
+    return solution
+
+
+class _Run:
+    """One minimisation: the current point and what steers the next step."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        solution: Solution,
+        tol: float,
+        max_iter: int,
+        report: Callable[[Iteration], bool],
+        began: float,
+    ) -> None:
+        self.problem = problem
+        self.solution = solution
+        self.tol = tol
+        self.max_iter = max_iter
+        self.report = report
+        self.began = began
+        self.memory = _Memory()
+        self.point = self.evaluate(solution.parameters)
+        self.gap = problem.gap(self.point.gradient)
+        self.decrement = np.inf  # of the current point, once a direction is known
+        self.last_decrement = np.inf
+        self.gain = np.inf  # of the last step
+        self.newton = False
+        self.newton_fall = NEWTON_FALL
+        self.n_steps = 0
+        self.least = (self.point.objective, self.gap)
+        self.idle_steps = 0
+        self.renew()
+
+    def solve(self) -> None:
+        """Step until the tolerance, the last iteration, or the end of what can be resolved."""
+        history = self.solution.history
+        if not history:
+            self.tell(0)
+        while history[-1].iteration < self.max_iter and self.idle_steps < IDLE_STEPS:
+            if self.solution.interrupted or self.converged():
+                break
+            direction = self.direction()
+            self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+            if self.converged():
+                break
+            arrived = self.line_search(direction)
+            if arrived is None:
+                break
+            self.move(arrived)
+            self.tell(history[-1].iteration + 1)
+        self.solution.converged = self.converged()
+
+    def converged(self) -> bool:
+        """Say whether the gap is closed.
+
+        The gap sees no curvature but the penalty's, so with a small penalty it can be many orders
+        above the truth. Only there the Newton decrement, gradient' H^-1 gradient / 2, decides:
+        to second order it is the distance to the optimum. It is known approximately, so it must
+        be small with a margin, and the step before must have gained little.
+        """
+        allowed = self.tol * abs(self.point.objective)
+        if self.gap <= allowed:
+            return True
+        loose = self.gap > LOOSE * self.decrement
+        settled = self.gain <= DECREMENT_SAFETY * allowed
+        return loose and settled and DECREMENT_SAFETY * self.decrement <= allowed
+
+    def tell(self, iteration: int) -> None:
+        point = self.point
+        objective, gap = self.problem.certificate(point.parameters, point.objective, point.gradient)
+        news = Iteration(iteration, objective, gap, time.perf_counter() - self.began)
+        self.solution.parameters = point.parameters
+        self.solution.history.append(news)
+        self.solution.interrupted = self.report(news)
+
+    def evaluate(self, parameters: Float64, direction: Float64 | None = None) -> _Point:
+        self.solution.n_evaluations += 1
+        objective, gradient = self.problem.evaluate(parameters)
+        slope = 0.0 if direction is None else float(np.vdot(gradient, direction))
+        return _Point(parameters, objective, gradient, slope)
+
+    def move(self, arrived: _Point) -> None:
+        left = self.point
+        self.memory.add(
+            arrived.parameters - left.parameters,
+            arrived.gradient - left.gradient,
+        )
+        self.gain = left.objective - arrived.objective
+        self.judge(self.gain / abs(left.objective), self.gain / self.decrement)
+        self.last_decrement, self.decrement = self.decrement, np.inf
+        self.steps_since_renewal += 1
+        self.point = arrived
+        self.gap = self.problem.gap(arrived.gradient)
+        self.watch_rounding()
+
+    def watch_rounding(self) -> None:
+        """Count steps on which neither the objective nor the gap came down beyond rounding."""
+        objective, gap = self.least
+        lower = self.point.objective < objective - ROUNDING * abs(objective)
+        if lower or self.gap < 0.9 * gap:
+            self.least = (self.point.objective, min(gap, self.gap))
+            self.idle_steps = 0
+        else:
+            self.idle_steps += 1
+
+    def judge(self, fall: float, kept_promise: float) -> None:
+        """Choose the next kind of step by the last one's relative fall and share of the promise."""
+        self.n_steps += 1
+        broken = kept_promise < BROKEN_PROMISE
+        if broken and not self.newton:
+            self.newton_fall /= 3  # return to quasi-Newton steps more reluctantly
+        steep = fall > self.newton_fall and (self.newton or self.n_steps > TRIAL_STEPS)
+        self.newton = broken or steep
+
+    def renew(self) -> None:
+        """Take the curvature of the current point; pairs gathered with the old one are stale."""
+        self.preconditioner = self.problem.preconditioner(self.point.parameters)
+        self.solution.n_preconditioners += 1
+        self.memory.pairs.clear()
+        self.steps_since_renewal = 0
+        self.first_decrement: float | None = None
+
+    def direction(self) -> Float64:
+        """Choose between a Newton and a quasi-Newton step; see the head of this module."""
+        if self.preconditioner.exact or self.newton:
+            if self.steps_since_renewal:
+                self.renew()
+            return self.newton_direction()
+        if self.stale():
+            self.renew()
+        direction = -self.memory.apply(self.point.gradient, self.preconditioner)
+        if self.first_decrement is None:
+            self.first_decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+        return direction
+
+    def stale(self) -> bool:
+        """Say whether a new preconditioner would pay for itself."""
+        if self.first_decrement is None or self.steps_since_renewal < 2:
+            return False
+        worth_it = self.last_decrement > 3 * self.tol * abs(self.point.objective)
+        fallen = self.last_decrement < REFRESH_FALL * self.first_decrement
+        return (worth_it and fallen) or self.steps_since_renewal >= REFRESH_STEPS
+
+    def newton_direction(self) -> Float64:
+        """Solve the Newton equations roughly by preconditioned conjugate gradients."""
+        residual = -self.point.gradient
+        step = self.preconditioner(residual)
+        if self.preconditioner.exact:
+            return step
+        direction = np.zeros_like(step)
+        size = float(np.vdot(residual, step))
+        promised = 0.0
+        for count in range(1, CG_STEPS + 1):
+            self.solution.n_hessian_products += 1
+            curved = self.problem.hessian_product(self.point.parameters, step)
+            length = size / float(np.vdot(step, curved))
+            direction += length * step
+            residual = residual - length * curved
+            promised += 0.5 * length * size
+            if count * 0.5 * length * size <= CG_SHARE * promised:
+                break
+            preconditioned = self.preconditioner(residual)
+            last_size, size = size, float(np.vdot(residual, preconditioned))
+            step = preconditioned + (size / last_size) * step
+        return direction
+
+    def line_search(self, direction: Float64) -> _Point | None:
+        """Return a lower point along `direction`, or None where rounding hides any descent.
+
+        A steep slope left at the full step means that the loss falls exponentially there, as on
+        separable data; a longer step is then worth its evaluation.
+        """
+        start = self.point
+        slope = float(np.vdot(direction, start.gradient))
+        if slope >= 0:
+            return None
+        length = 1.0
+        best: _Point | None = None
+        for _ in range(30):
+            trial = self.evaluate(start.parameters + length * direction, direction)
+            if not self.lower(trial, slope, length):
+                if best is not None:
+                    return best
+                length *= min(0.6, max(0.35, slope / (slope - trial.slope)))
+                continue
+            if best is not None and trial.objective > best.objective:
+                return best
+            if trial.slope < 0.3 * slope and length < 8 and (best is not None or length == 1):
+                best = trial
+                length *= 2
+                continue
+            return trial
+        return best
+
+    def lower(self, trial: _Point, slope: float, length: float) -> bool:
+        """Test for enough descent, by slopes where objectives differ by rounding alone."""
+        if not np.isfinite(trial.objective):
+            return False
+        if trial.objective <= self.point.objective + 1e-4 * length * slope:
+            return True
+        rounding = ROUNDING * abs(self.point.objective)
+        flat = abs(trial.objective - self.point.objective) <= rounding
+        return flat and trial.slope <= -0.9998 * slope
