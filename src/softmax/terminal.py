@@ -1,0 +1,95 @@
+"""What the command `softmax` shows on a terminal: how training goes, and how good the model is."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from softmax.learn.evaluation import Evaluation
+    from softmax.learn.solver import Iteration
+
+__all__ = ["show_evaluation", "training_progress"]
+
+# More classes than this do not fit on a screen as a matrix.
+WIDEST_CONFUSION = 20
+
+# Without a terminal nothing is cut off at its edge.
+WIDTH_OF_A_FILE = 400
+
+
+@contextmanager
+def training_progress(tolerance: float, shown: bool) -> Iterator[Callable[[Iteration], None]]:
+    """Give a callback for the estimator that shows loss and certified gap as they fall.
+
+    The gap is relative to the loss, and the bar is its way down to the tolerance, in decades.
+    Nothing is shown where standard error is not a terminal.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("Training"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )
+    task = progress.add_task("", total=1.0, figures="")
+    gaps: list[float] = []
+
+    def show(state: Iteration) -> None:
+        gap = state.gap / state.objective if state.objective else 0.0
+        gaps.append(max(gap, tolerance))
+        decades = math.log(gaps[0] / tolerance)
+        progress.update(
+            task,
+            completed=math.log(gaps[0] / gaps[-1]) / decades if decades > 0 else 1.0,
+            figures=f"iteration {state.iteration}  loss {state.objective:.6g}  gap {gap:.1e}",
+        )
+
+    with progress:
+        yield show
+
+
+def show_evaluation(judged: Evaluation, classes: Sequence[object], rows: str) -> None:
+    """Print the figures, the table of classes and the confusion matrix to standard output."""
+    from rich.table import Table
+
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_FILE
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
+    console.print(f"\nOn {rows}:")
+    console.print(f"  accuracy           {judged.accuracy:.4f}")
+    console.print(f"  log-loss           {judged.log_loss:.4f} nats")
+    console.print(f"  calibration error  {judged.calibration_error:.4f} (expected, 15 bins)\n")
+
+    names = [str(label) for label in classes]
+    per_class = Table("class", box=None)
+    for heading in ("precision", "recall", "F1", "support"):
+        per_class.add_column(heading, justify="right")
+    shares = zip(judged.precision, judged.recall, judged.f1, strict=True)
+    for name, row, support in zip(names, shares, judged.support, strict=True):
+        per_class.add_row(name, *map(_share, row), str(support))
+    console.print(per_class)
+
+    console.print("\nConfusion matrix, rows the true class, columns the predicted one:")
+    if len(names) > WIDEST_CONFUSION:
+        console.print(f"  not shown for more than {WIDEST_CONFUSION} classes")
+        return
+    confusion = Table("", box=None)
+    for name in names:
+        confusion.add_column(name, justify="right")
+    for name, counts in zip(names, judged.confusion, strict=True):
+        confusion.add_row(name, *(str(count) if count else "." for count in counts))
+    console.print(confusion)
+
+
+def _share(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
