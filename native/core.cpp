@@ -96,6 +96,9 @@ void run(const Job& job) {
   }
 }
 
+// Arrays of fewer bytes are near: in the second-level cache of any processor of today.
+constexpr int64_t kNear = 1 << 18;
+
 // An operation along an axis; the arguments it does not have are None.
 struct Arguments {
   nb::handle where = nb::none(), temperature = nb::none(), sink = nb::none(), second = nb::none(),
@@ -119,6 +122,9 @@ void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Arguments& 
   plan.add(job.sign, sign.array);
   job.factor = arguments.factor;
   job.reverse = arguments.reverse;
+  const int64_t bytes = job.n * job.slices * item_size(job.dtype);
+  job.fetch_ahead = bytes > kNear;
+  job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data;
   plan.choose_traversal();
   run(job);
 }

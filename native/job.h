@@ -39,8 +39,9 @@ struct Operand {
 
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
+  short_rows,  // contiguous slices of a few entries, turned into columns and back
+  batches,     // sixteen contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
-  short_rows,  // many contiguous short slices at once, turned into columns
 };
 
 struct Job {
@@ -52,16 +53,21 @@ struct Job {
   int dims = 0;        // of the slices' grid, slowest first
   int64_t shape[kMaxDims] = {};
   Operand x, y, where, temperature, sink;
-  Operand second;        // the tangent of a derivative, or weights (always double)
-  Operand sign;          // of a weighted sum
-  double factor = 1;     // of smooth_max and mellowmax
-  bool reverse = false;  // cumulative from the end
-  bool stream = false;   // the result exceeds the last-level cache: write past it
+  Operand second;            // the tangent of a derivative, or weights (always double)
+  Operand sign;              // of a weighted sum
+  double factor = 1;         // of smooth_max and mellowmax
+  bool reverse = false;      // cumulative from the end
+  bool fetch_ahead = false;  // the arrays exceed the second-level cache
+  bool stream = false;       // the result exceeds the last-level cache: columns are written past it
 };
 
 // Entries of a slice are reduced in chunks of this many, whatever the threads: part of the
 // definition of the result's bits.
 inline constexpr int64_t kChunk = 32768;
+
+// Longer rows have enough work of their own to hide what is done once a row, and a batch of them
+// would leave the cache.
+inline constexpr int64_t kBatchRow = 2048;
 
 // What the map over a slice needs to know of it.
 struct SliceMap {

@@ -54,24 +54,27 @@ class Plan {
     if (job.n == 1) job.x.along = job.y.along = item;  // a single entry is contiguous
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
-    // Tiles are for floats and doubles as they lie; a mask or a sink takes the row traversal.
+    // Tiles and batches are for floats and doubles as they lie; a mask or a sink takes single rows.
     if (item < 4 || job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data ||
         job.sink.data)
       return;
-    const int64_t neighbours = job.shape[job.dims - 1], step_x = job.x.stride[job.dims - 1],
-                  step_y = job.y.stride[job.dims - 1];
-    if (neighbours < kFewSlices) return;
-    if (step_x == item && step_y == item)
+    if (job.x.along == item && (reduces || job.y.along == item)) {
+      const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
+                            job.y.stride[0] == (reduces ? item : job.n * item);
+      if (adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
+        job.traversal = Traversal::short_rows;
+      else if (job.n <= kBatchRow && job.slices > 2)
+        job.traversal = Traversal::batches;
+    } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
+               job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
-    else if (job.dims == 1 && job.n <= kShortRow && job.x.along == item && step_x == job.n * item &&
-             (reduces ? step_y == item : job.y.along == item && step_y == step_x))
-      job.traversal = Traversal::short_rows;
+    }
   }
 
  private:
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
   // (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 64;
+  static constexpr int64_t kFewSlices = 8, kShortRow = 48;
 
   int axis_, ndim_;
 

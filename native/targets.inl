@@ -12,6 +12,7 @@
 #include <limits>
 #include <new>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "job.h"
@@ -64,7 +65,10 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/reduce.inl"
 #include "kernels/stage.inl"
 #include "kernels/rows.inl"
+#include "kernels/slices.inl"
+#include "kernels/batch.inl"
 #include "kernels/columns.inl"
+#include "kernels/short.inl"
 #include "kernels/elements.inl"
 #include "kernels/precise.inl"
 #include "kernels/losses.inl"

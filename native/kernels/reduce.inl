@@ -16,11 +16,11 @@ INLINE double power_of_two(int64_t e) {
 template <class T>
 constexpr int kGroup = kLanes / kWidth<T> > 4 ? kLanes / kWidth<T> : 4;
 
-// Room for n entries in whole groups.
+// Room for n entries in whole groups, wherever in the first vector one starts.
 template <class T>
 INLINE int64_t padded(int64_t n) {
   constexpr int64_t group = kGroup<T> * kWidth<T>;
-  return (n + group - 1) / group * group;
+  return (n + group - 1) / group * group + kWidth<T>;
 }
 
 // Calls f(offset, count) with a constant number of vectors: full groups, then the rest, rounded up
@@ -73,11 +73,18 @@ INLINE void store_group(T* p, int count, const group<T, K>& x) {
   }
 }
 
+// Rows of this length are worth a few steps to where their vectors no longer cross cache lines.
+constexpr int64_t kLongRow = 512;
+
+// Elements from p to the next address that is a multiple of a vector.
+template <class T>
+INLINE int64_t to_alignment(const T* p) {
+  return int64_t(-uintptr_t(p) % kVectorBytes / sizeof(T));
+}
+
 template <class T>
 INLINE T horizontal_max(vec<T> v) {
-  T m = v[0];
-  for (int i = 1; i < kWidth<T>; ++i) m = v[i] > m ? v[i] : m;
-  return m;
+  return fold(v, [](vec<T> a, vec<T> b) INLINE_LAMBDA { return larger(a, b); })[0];
 }
 
 // The largest entry, passing over nan (which the sum will find).
@@ -87,6 +94,13 @@ T row_max(const T* x, int64_t n) {
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
   group<T, K> m;
   EACH m.v[k] = lowest;
+  if (n >= kLongRow) {
+    // The first vector as it lies, the others aligned; entries seen twice do no harm.
+    m.v[0] = larger(load(x), m.v[0]);
+    const int64_t lead = to_alignment(x);
+    x += lead;
+    n -= lead;
+  }
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int G = decltype(size)::value;
     group<T, G> v = load_group<G>(x + i, count, lowest);
@@ -114,12 +128,11 @@ struct Sums<float> {
     _Pragma("GCC unroll 16") for (int j = 0; j < 2 * K; ++j) lane[j % M] =
         lane[j % M] + load_wide(e + j * W);
   }
-  INLINE Pair total() const {
-    double a[kLanes];
-    for (int m = 0; m < M; ++m) store(a + m * kWidth<double>, lane[m]);
-    for (int half = kLanes / 2; half >= 1; half /= 2)
-      for (int i = 0; i < half; ++i) a[i] = a[i] + a[i + half];
-    return {a[0], 0};
+  // The tree over the sixteen lanes: lane i with lane i + 8, then i + 4, ...
+  INLINE Pair total() {
+    for (int half = M / 2; half >= 1; half /= 2)
+      for (int m = 0; m < half; ++m) lane[m] = lane[m] + lane[m + half];
+    return {fold(lane[0], [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0], 0};
   }
 };
 
@@ -143,7 +156,7 @@ struct Sums<double> {
       lane[k % M] = sum;
     }
   }
-  INLINE Pair total() const {
+  INLINE Pair total() {
     double a[kLanes], b[kLanes];
     for (int m = 0; m < M; ++m) {
       store(a + m * kWidth<double>, lane[m] - start);
@@ -224,11 +237,19 @@ INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
   return {{total, low - (total - sum.hi)}, {hi, lo}, kept};
 }
 
+// What to fetch while a row is being summed, which leaves the memory idle: the entries that come
+// next and the place of the result.  Null where they are near anyway.
+template <class T>
+struct Ahead {
+  const T* next = nullptr;
+  const T* result = nullptr;
+};
+
 // e[i] = exp(x[i] / T) in the frame, summed.  If Keep, e holds whole groups (see `padded`): a
 // masked store that is soon loaded again would stall.  Otherwise e is room for two groups.  A group
 // is added to the sums from memory, one step behind, when its store has settled.
 template <bool Shifted, bool Tempered, bool Keep, class T>
-ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& given) {
+Pair sum_terms(const T* x, T* e, int64_t n, const Frame<T>& given, const Ahead<T>& ahead = {}) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   Sums<T> sums;
@@ -238,6 +259,8 @@ ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& given) {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
     v = exp_scaled<Shifted, Tempered>(v, frame);
+    if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
+    if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
     T* place = Keep ? e + i : e + (i & step);
     EACH store(place + k * kWidth<T>, v.v[k]);
     if (settled) sums.template add<G>(settled);
@@ -250,22 +273,30 @@ ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& given) {
     sums.template add<2>(settled);
   else if (last == 1)
     sums.template add<1>(settled);
-  return corrected<Shifted, Tempered>(sums.total(), m, frame);
+  return sums.total();
+}
+
+template <bool Shifted, bool Tempered, bool Keep, class T>
+ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& frame,
+                  const Ahead<T>& ahead = {}) {
+  return corrected<Shifted, Tempered>(sum_terms<Shifted, Tempered, Keep>(x, e, n, frame, ahead), m,
+                                      frame);
 }
 
 template <bool Keep, class T>
 ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& frame, bool shifted,
-                  bool tempered) {
+                  bool tempered, const Ahead<T>& ahead) {
   if (tempered)
-    return shifted ? sum_exp<true, true, Keep>(x, e, n, m, frame)
-                   : sum_exp<false, true, Keep>(x, e, n, m, frame);
-  return shifted ? sum_exp<true, false, Keep>(x, e, n, m, frame)
-                 : sum_exp<false, false, Keep>(x, e, n, m, frame);
+    return shifted ? sum_exp<true, true, Keep>(x, e, n, m, frame, ahead)
+                   : sum_exp<false, true, Keep>(x, e, n, m, frame, ahead);
+  return shifted ? sum_exp<true, false, Keep>(x, e, n, m, frame, ahead)
+                 : sum_exp<false, false, Keep>(x, e, n, m, frame, ahead);
 }
 
 // The state of a chunk.  Where `keep` is given it receives the scaled exponentials.
 template <class T>
-State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = nullptr) {
+State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = nullptr,
+                   const Ahead<T>& ahead = {}) {
   State state;
   const T m = row_max(x, n);
   state.max = m;
@@ -279,9 +310,9 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = n
   const Frame<T> frame = frame_around(m, inverse, state);
   const bool shifted = state.shift != 0;
   alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
-  const ScaledSum scaled = keep
-                               ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered)
-                               : sum_exp<false>(x, passing, n, m, frame, shifted, inverse.tempered);
+  const ScaledSum scaled =
+      keep ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered, ahead)
+           : sum_exp<false>(x, passing, n, m, frame, shifted, inverse.tempered, ahead);
   const double unscale = power_of_two(-exp_constants<T>::headroom);
   state.s = scaled.sum.hi * unscale;
   state.s_lo = scaled.sum.lo * unscale;

@@ -73,11 +73,12 @@ Scale<T> scale_of(const State& all, const State& unit) {
   Scale<T> scale;
   scale.factor = T(inverse);
   scale.kept = std::numeric_limits<T>::quiet_NaN();
-  double top = all.top / all.s;
+  double top = all.top * power * inverse;
   if constexpr (sizeof(T) == 4) {
     scale.factor_lo = T(inverse - double(scale.factor));
   } else {
     scale.factor_lo = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
+    top = all.top / all.s;
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
   }
   scale.top = T(top);
@@ -89,10 +90,17 @@ Scale<T> scale_of(const State& all, const State& unit) {
 template <bool Dominated, class T>
 void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale) {
   const ScaleLanes<T> scaled(scale);
+  if (n >= kLongRow) {
+    const int64_t lead = to_alignment(y);
+    store_first(y, int(lead), scaled.template operator()<Dominated>(load(e)));
+    e += lead;
+    y += lead;
+    n -= lead;
+  }
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v;
-    EACH v.v[k] = load(e + i + k * kWidth<T>);  // whole groups were kept
+    EACH v.v[k] = load(e + i + k * kWidth<T>);  // whole groups were kept, and room behind them
     EACH v.v[k] = scaled.template operator()<Dominated>(v.v[k]);
     store_group(y + i, count, v);
   });
@@ -150,12 +158,25 @@ void flat_row(const T* x, T* y, int64_t n, const SliceMap& map) {
 // ---- reduce, finish, map
 // ----------------------------------------------------------------------------
 
+// What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
+// next slice), and its results if they are written next.
+template <class D, class T>
+Ahead<T> ahead_of(const Job& job, const Slice& slice, int64_t chunk, const T* behind) {
+  Ahead<T> ahead;
+  if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
+    return ahead;
+  ahead.next = behind;
+  if (job.n <= kChunk) ahead.result = (const T*)(slice.y + chunk * kChunk * job.y.along);
+  return ahead;
+}
+
 template <class D, class T>
 State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, T* keep = nullptr) {
   const int64_t count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, chunk * kChunk, count);
   if (slice.temperature > 0 && slice.temperature < std::numeric_limits<double>::infinity())
-    return reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep);
+    return reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
+                        ahead_of<D>(job, slice, chunk, x + count));
   State state;  // a limit needs no sum, only the maximum and whether there is a nan
   for (int64_t i = 0; i < count; ++i) {
     state.max = x[i] > state.max ? x[i] : state.max;

@@ -20,8 +20,9 @@ static void run(const Job& job, int64_t begin, int64_t end) {
     using D = decltype(d);
     using T = decltype(t);
     if constexpr (std::is_same_v<D, T>) {
-      if (job.traversal == Traversal::columns) return run_column_range<T>(job, begin, end);
+      if (job.traversal == Traversal::columns) return run_columns<T>(job, begin, end);
       if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, begin, end);
+      if (job.traversal == Traversal::batches) return run_batches<T>(job, begin, end);
     }
     for (int64_t i = begin; i < end; ++i)
       job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i))

@@ -236,6 +236,31 @@ INLINE void float_to_half(uint16_t* p, vec<float> v) {
 }
 #endif
 
+template <class V, int... I>
+INLINE V rotated(V v, std::integer_sequence<int, I...>, auto by) {
+  constexpr int W = sizeof...(I);
+  return __builtin_shufflevector(v, v, (I + decltype(by)::value) % W...);
+}
+
+// f applied to all lanes, as a tree: lane i with lane i + W / 2, then W / 4, ...  Every lane gets
+// the result.
+template <class V, class F, int Half = int(sizeof(V) / sizeof(V{}[0])) / 2>
+INLINE V fold(V v, F f) {
+  if constexpr (Half == 0) {
+    return v;
+  } else {
+    constexpr int W = sizeof(V) / sizeof(V{}[0]);
+    const V other =
+        rotated(v, std::make_integer_sequence<int, W>(), std::integral_constant<int, Half>());
+    return fold<V, F, Half / 2>(f(v, other), f);
+  }
+}
+
+template <class T>
+INLINE bool any_set(vec<bits<T>> mask) {
+  return fold(mask, [](auto a, auto b) INLINE_LAMBDA { return a | b; })[0] != 0;
+}
+
 template <class T>
 INLINE vec<T> absolute(vec<T> v) {
   return (vec<T>)((vec<bits<T>>)v & std::numeric_limits<bits<T>>::max());

@@ -1,0 +1,169 @@
+// Many slices at once, one per lane: their frames, and what follows from their sums.  The same
+// steps as for a single slice (reduce.inl, rows.inl), so that a slice gives the same bits wherever
+// it stands. Slices out of the ordinary (infinite, huge, nearly one-hot) are left to the row
+// traversal.
+
+// Numbers per slice: K vectors of T in double precision are K or 2 K vectors.
+template <class T, int K>
+constexpr int kWide = K * int(sizeof(double) / sizeof(T));
+
+template <int K>
+INLINE void widen(const group<float, K>& g, vec<double>* to) {
+  EACH to[2 * k] = widen_low(g.v[k]), to[2 * k + 1] = widen_high(g.v[k]);
+}
+template <int K>
+INLINE void widen(const group<double, K>& g, vec<double>* to) {
+  EACH to[k] = g.v[k];
+}
+template <int K>
+INLINE void narrowed(const vec<double>* from, group<float, K>& g) {
+  EACH g.v[k] = narrow(from[2 * k], from[2 * k + 1]);
+}
+template <int K>
+INLINE void narrowed(const vec<double>* from, group<double, K>& g) {
+  EACH g.v[k] = from[k];
+}
+
+// Whether the condition holds in the first `count` lanes.
+template <class T>
+INLINE bool all_of(vec<bits<T>> holds, int count) {
+  return !any_set<T>(~holds & first_lanes<T>(count));
+}
+
+template <class T, int K>
+struct LaneScale {
+  group<T, K> factor, factor_lo, kept, top;  // as Scale in rows.inl
+};
+
+template <class T, int K, bool Tempered>
+struct SliceLanes {
+  static constexpr int W = kWidth<T>, M = kWide<T, K>;
+  using C = exp_constants<T>;
+
+  int count;  // lanes that exist
+  group<T, K> max, kept;
+  Frame<T, K> frame;
+  vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // scaled by 2^headroom
+
+  // From the maxima; false if one is out of the ordinary.
+  bool find_frames() {
+    const vec<T> lowest = splat(std::numeric_limits<T>::lowest());
+    bool ordinary = true;
+    EACH {
+      const vec<T> z = max.v[k] * frame.inverse.v[k];
+      ordinary &= all_of<T>((z > -C::direct) & (z < C::direct), count - k * W);
+      const vec<T> power = (z * C::log2e + C::magic) - C::magic;
+      const vec<T> floor = (power + T(C::lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
+      frame.floor.v[k] = floor > lowest ? floor : lowest;
+      frame.rounder.v[k] = C::magic - power + T(C::headroom + C::bias);
+      frame.shift.v[k] = splat(T(0));
+    }
+    return ordinary;
+  }
+
+  // From the sums as they were added up: see `corrected` in reduce.inl.
+  void correct() {
+    group<T, K> hi, lo, error;
+    exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
+    kept = exp_scaled<false, Tempered>(max, frame);
+    EACH error.v[k] = hi.v[k] - kept.v[k];
+    vec<double> wide_error[M], wide_lo[M];
+    widen(error, wide_error);
+    widen(lo, wide_lo);
+    widen(hi, top);
+    for (int j = 0; j < M; ++j) {
+      const vec<double> e = wide_error[j] + wide_lo[j];
+      if constexpr (sizeof(T) == 4) {
+        sum[j] = sum[j] + e;
+        top[j] = top[j] + wide_lo[j];
+        top_lo[j] = splat(0.0);
+      } else {
+        const vec<double> low = sum_lo[j] + e, total = sum[j] + low;
+        sum_lo[j] = low - (total - sum[j]);
+        sum[j] = total;
+        top_lo[j] = wide_lo[j];
+      }
+    }
+  }
+
+  LaneScale<T, K> scale() const {
+    LaneScale<T, K> s;
+    vec<double> inverse[M], low[M], share[M];
+    for (int j = 0; j < M; ++j) inverse[j] = 1 / sum[j];
+    narrowed(inverse, s.factor);
+    if constexpr (sizeof(T) == 4) {
+      for (int j = 0; j < M; ++j) share[j] = top[j] * inverse[j];
+      widen(s.factor, low);
+      for (int j = 0; j < M; ++j) low[j] = inverse[j] - low[j];
+    } else {
+      for (int j = 0; j < M; ++j) {
+        share[j] = top[j] / sum[j];
+        low[j] = (residual(splat(1.0), inverse[j], sum[j]) - inverse[j] * sum_lo[j]) * inverse[j];
+        share[j] =
+            share[j] +
+            (residual(top[j], share[j], sum[j]) + (top_lo[j] - share[j] * sum_lo[j])) / sum[j];
+      }
+    }
+    narrowed(low, s.factor_lo);
+    narrowed(share, s.top);
+    const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
+    EACH s.kept.v[k] = s.top.v[k] > T(0.5) ? kept.v[k] : none;
+    return s;
+  }
+
+  // log1p of the sum over all entries but the largest; false where that is so small that it must be
+  // summed apart (sum_of_rest in rows.inl).
+  bool log_rest(vec<double>* result) const {
+    bool ordinary = true;
+    for (int j = 0; j < M; ++j) {
+      const vec<double> rest = ((sum[j] - top[j]) + (sum_lo[j] - top_lo[j])) / top[j];
+      ordinary &= all_of<double>(rest > kTinyRest<T>, count - j * kWidth<double>);
+      result[j] = log1p(rest);
+    }
+    return ordinary;
+  }
+
+  // The same in two parts of type T.
+  bool log_rest(group<T, K>& hi, group<T, K>& lo) const {
+    vec<double> log[M], low[M];
+    if (!log_rest(log)) return false;
+    narrowed(log, hi);
+    widen(hi, low);
+    for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
+    narrowed(low, lo);
+    return true;
+  }
+
+  bool logsumexp(group<T, K>& result) const {
+    vec<double> log[M], m[M];
+    if (!log_rest(log)) return false;
+    widen(max, m);
+    bool ordinary = true;
+    for (int j = 0; j < M; ++j) {
+      log[j] = m[j] + log[j];
+      if (sizeof(T) == 4)
+        ordinary &= all_of<double>(absolute<double>(log[j]) > 0.5, count - j * kWidth<double>);
+    }
+    narrowed(log, result);
+    return ordinary;
+  }
+};
+
+// The temperatures of slices first .. first + lanes.count - 1; false if one is a limit.
+template <class T, int K, bool Tempered>
+bool set_temperatures(const Job& job, int64_t first, SliceLanes<T, K, Tempered>& lanes) {
+  T hi[K * kWidth<T>], lo[K * kWidth<T>] = {};
+  std::fill(hi, hi + K * kWidth<T>, T(1));
+  if constexpr (Tempered) {
+    for (int c = 0; c < lanes.count; ++c) {
+      const double temperature = slice_at(job, first + c).temperature;
+      if (!(temperature > 0 && temperature < std::numeric_limits<double>::infinity())) return false;
+      const Inverse<T> inverse = Inverse<T>::of(temperature);
+      hi[c] = inverse.hi;
+      lo[c] = inverse.lo;
+    }
+  }
+  EACH lanes.frame.inverse.v[k] = load(hi + k * kWidth<T>);
+  EACH lanes.frame.inverse_lo.v[k] = load(lo + k * kWidth<T>);
+  return true;
+}

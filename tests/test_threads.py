@@ -1,0 +1,102 @@
+"""Threads around the kernels: forked children, limits set by others, and an interrupt."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import softmax as sm
+
+pytestmark = pytest.mark.skipif(
+    not sm.build_info()["openmp"], reason="the kernels run on one thread"
+)
+
+
+def run_script(source, *, timeout, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True, text=True, timeout=timeout, check=False, **kwargs,
+    )  # fmt: skip
+
+
+def test_a_child_forked_after_use_works():
+    """libgomp would wait for threads that the child does not have."""
+    result = run_script(
+        """
+        import os
+        import numpy as np
+        import softmax
+
+        x = np.random.default_rng(0).normal(size=(64, 5000)).astype(np.float32)
+        softmax.set_num_threads(2)
+        before = softmax.softmax(x)
+        child = os.fork()
+        if child == 0:
+            same = np.array_equal(softmax.softmax(x), before) and softmax.get_num_threads() == 1
+            os._exit(0 if same else 1)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status))
+        """,
+        timeout=60,
+    )
+    assert result.stdout == "0\n", result.stderr
+
+
+def test_a_limit_set_by_threadpoolctl_is_honoured():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with sm.num_threads(4):
+        with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+            assert sm.get_num_threads() == 1
+        assert sm.get_num_threads() == 4
+
+
+def test_omp_num_threads_is_honoured():
+    result = run_script(
+        "import softmax; print(softmax.get_num_threads())",
+        timeout=60, env={**os.environ, "OMP_NUM_THREADS": "3"},
+    )  # fmt: skip
+    assert result.stdout == "3\n", result.stderr
+
+
+@pytest.mark.parametrize("shape", [(1, 100_000_000), (2000, 50_000)])
+def test_an_interrupt_stops_a_long_call_within_a_second(shape):
+    source = textwrap.dedent(
+        f"""
+        import time
+        import numpy as np
+        import softmax
+
+        x = np.zeros({shape}, np.float32)
+        print("started", flush=True)
+        try:
+            while True:
+                softmax.softmax(x)
+        except KeyboardInterrupt:
+            print(time.time())
+        """
+    )
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.5)
+        sent = time.time()
+        process.send_signal(signal.SIGINT)
+        stopped = float(process.communicate(timeout=30)[0])
+    finally:
+        process.kill()
+    assert stopped - sent < 1.0
+
+
+def test_threads_share_one_long_row_to_the_same_bits():
+    x = np.random.default_rng(1).normal(size=1_000_003)
+    with sm.num_threads(1):
+        one = sm.softmax(x), sm.log_softmax(x)
+    with sm.num_threads(3):
+        three = sm.softmax(x), sm.log_softmax(x)
+    assert np.array_equal(one[0], three[0])
+    assert np.array_equal(one[1], three[1])
