@@ -3,7 +3,11 @@
 // The functions write into an array that Python allocated and assume what src/softmax/_inputs.py
 // ensures; what is checked here is what memory safety needs.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
 
 #include <string>
 
@@ -17,58 +21,44 @@ using namespace nb::literals;
 namespace softmax {
 namespace {
 
-using AnyArray = nb::ndarray<nb::ro>;
-
 [[noreturn]] void refuse(const char* name, const char* expected) {
   throw nb::type_error((std::string(name) + " must be " + expected).c_str());
 }
 
-// bfloat16 belongs to ml_dtypes and is unknown to nanobind: such arrays are seen as 16-bit
-// integers.
-bool seen_as_bfloat16(nb::handle& object, nb::object& keep) {
-  PyErr_Clear();  // what the failed cast left behind
-  if (!nb::hasattr(object, "dtype") || !nb::hasattr(object, "view")) return false;
-  nb::object name = object.attr("dtype").attr("name");
-  if (std::string(nb::cast<const char*>(name)) != "bfloat16") return false;
-  keep = object.attr("view")("uint16");
-  object = keep;
-  return true;
-}
-
+// An argument as an array; None gives one without data.  NumPy's own fields are read, because every
+// other way (buffers, DLPack) costs more than softmax of ten numbers.
 struct Given {
-  nb::object keep;  // what owns the memory
   Array array;
-  bool boolean = false;
+  PyArrayObject* object = nullptr;
 
-  Given(nb::handle object, const char* name) {
-    if (object.is_none()) return;
-    AnyArray a;
-    bool bfloat = false;
-    if (!nb::try_cast(object, a, false)) {
-      bfloat = seen_as_bfloat16(object, keep);
-      if (!bfloat || !nb::try_cast(object, a, false)) refuse(name, "a NumPy array");
+  Given(nb::handle given, const char* name) {
+    if (given.is_none()) return;
+    if (!PyArray_Check(given.ptr())) refuse(name, "a NumPy array");
+    object = reinterpret_cast<PyArrayObject*>(given.ptr());
+    array.dims = PyArray_NDIM(object);
+    if (array.dims > kMaxDims) refuse(name, "of at most 32 dimensions");
+    array.data = static_cast<char*>(PyArray_DATA(object));
+    std::copy_n(PyArray_DIMS(object), array.dims, array.shape);
+    std::copy_n(PyArray_STRIDES(object), array.dims, array.stride);
+    switch (PyArray_TYPE(object)) {
+      case NPY_HALF:
+        array.dtype = DType::f16;
+        break;
+      case NPY_FLOAT:
+        array.dtype = DType::f32;
+        break;
+      case NPY_DOUBLE:
+        array.dtype = DType::f64;
+        break;
+      case NPY_BOOL:
+      case NPY_INT64:
+        break;
+      default:
+        // bfloat16 belongs to ml_dtypes and has no number of its own.
+        if (std::string(nb::cast<const char*>(given.attr("dtype").attr("name"))) != "bfloat16")
+          refuse(name, "float16, bfloat16, float32 or float64");
+        array.dtype = DType::bf16;
     }
-    if (!keep.is_valid()) keep = nb::borrow(object);
-    if (int(a.ndim()) > kMaxDims) refuse(name, "of at most 32 dimensions");
-    array.data = (char*)a.data();
-    array.dims = int(a.ndim());
-    const int64_t item = int64_t(a.itemsize());
-    for (int d = 0; d < array.dims; ++d) {
-      array.shape[d] = int64_t(a.shape(size_t(d)));
-      array.stride[d] = a.stride(size_t(d)) * item;
-    }
-    const nb::dlpack::dtype t = a.dtype();
-    boolean = t.code == uint8_t(nb::dlpack::dtype_code::Bool);
-    if (bfloat)
-      array.dtype = DType::bf16;
-    else if (t == nb::dtype<float>())
-      array.dtype = DType::f32;
-    else if (t == nb::dtype<double>())
-      array.dtype = DType::f64;
-    else if (t.code == uint8_t(nb::dlpack::dtype_code::Float) && t.bits == 16)
-      array.dtype = DType::f16;
-    else if (!boolean)
-      refuse(name, "float16, bfloat16, float32 or float64");
   }
 };
 
@@ -167,11 +157,12 @@ void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle
   job.weights = (const double*)w.array.data;
   job.loss = (double*)l.array.data;
   job.gradient = g.array.data;
-  nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig> label_array;
-  if (!labels.is_none()) {
-    if (!nb::try_cast(labels, label_array, false)) refuse("target", "contiguous int64");
-    job.labels = label_array.data();
-    for (size_t i = 0; i < label_array.shape(0); ++i)
+  const Given label(labels, "target");
+  if (label.object) {
+    if (PyArray_TYPE(label.object) != NPY_INT64 || !PyArray_IS_C_CONTIGUOUS(label.object))
+      refuse("target", "contiguous int64");
+    job.labels = reinterpret_cast<const int64_t*>(label.array.data);
+    for (int64_t i = 0; i < label.array.shape[0]; ++i)
       if (job.labels[i] >= job.classes) refuse("target", "less than the number of classes");
   }
   const Kernels& kernels = chosen_kernels();
@@ -202,6 +193,7 @@ nb::dict build_info() {
 }  // namespace
 
 NB_MODULE(_core, m) {
+  if (PyArray_ImportNumPyAPI() < 0) throw nb::python_error();
   chosen_kernels();
   using H = nb::handle;
   m.def(

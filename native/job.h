@@ -32,9 +32,9 @@ inline constexpr int kMaxDims = 32;
 
 // An array seen from the plan: where its first element is and how far its neighbours are, in bytes.
 struct Operand {
-  char* data = nullptr;  // null where the argument was not given
-  int64_t along = 0;     // stride along the axis
-  int64_t stride[kMaxDims] = {};
+  char* data = nullptr;      // null where the argument was not given
+  int64_t along = 0;         // stride along the axis
+  int64_t stride[kMaxDims];  // of the job's dimensions, 0 where data is null
 };
 
 enum class Traversal {
@@ -51,7 +51,7 @@ struct Job {
   int64_t n = 0;       // entries of a slice
   int64_t slices = 0;  // how many there are
   int dims = 0;        // of the slices' grid, slowest first
-  int64_t shape[kMaxDims] = {};
+  int64_t shape[kMaxDims];
   Operand x, y, where, temperature, sink;
   Operand second;            // the tangent of a derivative, or weights (always double)
   Operand sign;              // of a weighted sum

@@ -13,7 +13,7 @@ namespace softmax {
 struct Array {
   char* data = nullptr;
   int dims = 0;
-  int64_t shape[kMaxDims] = {}, stride[kMaxDims] = {};
+  int64_t shape[kMaxDims], stride[kMaxDims];
   DType dtype = DType::f64;
 };
 
@@ -41,7 +41,10 @@ class Plan {
   // An operand of x's shape, or with the axis of length 1; it may be missing (data null).
   void add(Operand& operand, const Array& a) {
     operand.data = a.data;
-    if (!a.data) return;
+    if (!a.data) {
+      std::fill(operand.stride, operand.stride + job.dims, 0);
+      return;
+    }
     operand.along = a.shape[axis_] == 1 ? 0 : a.stride[axis_];
     for (int d = 0, k = 0; d < ndim_; ++d)
       if (d != axis_) operand.stride[k++] = a.shape[d] == 1 ? 0 : a.stride[d];

@@ -5,7 +5,7 @@
 // A row of contiguous logits as a job of its own, for the pieces that rows.inl has.
 template <class T>
 Job job_of_row(const T* x, int64_t n) {
-  Job job{};
+  Job job;
   job.op = Op::log_softmax;
   job.dtype = sizeof(T) == 4 ? DType::f32 : DType::f64;
   job.n = n;

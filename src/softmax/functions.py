@@ -8,13 +8,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy import empty, empty_like, ndarray
+from numpy import empty, empty_like, may_share_memory, ndarray
 
 from softmax._inputs import FLOAT32, FLOAT64, Array, Axis, Slices
 from softmax._kernels import kernels
 
 # Recognised by identity: to compare an array of temperatures with 1 would cost more than a call.
 ONE = 1.0
+
+
+def plain_axis(x: object, axis: Axis, out: object) -> int | None:
+    """Return the axis if kernels take x, and write to out, as they are; None if not."""
+    if (
+        type(x) is ndarray
+        and ((dtype := x.dtype) is FLOAT32 or dtype is FLOAT64)
+        and type(axis) is int
+        and -(ndim := x.ndim) <= axis < ndim
+        and (out is None or is_plain_result(out, x))
+    ):
+        return axis if axis >= 0 else axis + ndim
+    return None
+
+
+def is_plain_result(out: object, x: Array) -> bool:
+    """Tell whether a result like x can be written to out as it is."""
+    return (
+        type(out) is ndarray
+        and out.dtype is x.dtype
+        and out.shape == x.shape
+        and out.flags.writeable
+        and (out is x or not may_share_memory(x, out))
+    )
 
 
 def softmax(
@@ -80,20 +104,12 @@ def softmax(
     >>> softmax([1, 2, 3], where=[True, True, False]).round(8)
     array([0.26894142, 0.73105858, 0.        ])
     """
-    if (
-        type(x) is ndarray
-        and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
-        and axis == -1
-        and temperature is ONE
-        and where is None
-        and sink is None
-        and out is None
-        and (ndim := x.ndim)
-        and x.flags.aligned
-    ):
-        result = empty_like(x)
-        kernels.softmax(x, result, ndim - 1, None, None, None)
-        return result
+    if temperature is ONE and where is None and sink is None:
+        number = plain_axis(x, axis, out)
+        if number is not None:
+            result = empty_like(x) if out is None else out
+            kernels.softmax(x, result, number, None, None, None)
+            return result
     slices = Slices(x, axis, where)
     options = slices.where, slices.temperature(temperature), slices.sink(sink)
     return slices.map(kernels, "softmax", out, *options)
@@ -138,20 +154,12 @@ def log_softmax(
     >>> log_softmax([0.0, -40.0])
     array([-4.24835426e-18, -4.00000000e+01])
     """
-    if (
-        type(x) is ndarray
-        and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
-        and axis == -1
-        and temperature is ONE
-        and where is None
-        and sink is None
-        and out is None
-        and (ndim := x.ndim)
-        and x.flags.aligned
-    ):
-        result = empty_like(x)
-        kernels.log_softmax(x, result, ndim - 1, None, None, None)
-        return result
+    if temperature is ONE and where is None and sink is None:
+        number = plain_axis(x, axis, out)
+        if number is not None:
+            result = empty_like(x) if out is None else out
+            kernels.log_softmax(x, result, number, None, None, None)
+            return result
     slices = Slices(x, axis, where)
     options = slices.where, slices.temperature(temperature), slices.sink(sink)
     return slices.map(kernels, "log_softmax", out, *options)
@@ -218,7 +226,6 @@ def logsumexp(
         and keepdims is False
         and return_sign is False
         and (ndim := x.ndim)
-        and x.flags.aligned
     ):
         kept = empty((*x.shape[:-1], 1), x.dtype)
         kernels.logsumexp(x, kept, ndim - 1, None, None, None)
