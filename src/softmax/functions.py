@@ -24,6 +24,7 @@ def plain_axis(x: object, axis: Axis, out: object) -> int | None:
         and ((dtype := x.dtype) is FLOAT32 or dtype is FLOAT64)
         and type(axis) is int
         and -(ndim := x.ndim) <= axis < ndim
+        and x.flags.aligned
         and (out is None or is_plain_result(out, x))
     ):
         return axis if axis >= 0 else axis + ndim
@@ -37,6 +38,7 @@ def is_plain_result(out: object, x: Array) -> bool:
         and out.dtype is x.dtype
         and out.shape == x.shape
         and out.flags.writeable
+        and out.flags.aligned
         and (out is x or not may_share_memory(x, out))
     )
 
@@ -226,6 +228,7 @@ def logsumexp(
         and keepdims is False
         and return_sign is False
         and (ndim := x.ndim)
+        and x.flags.aligned
     ):
         kept = empty((*x.shape[:-1], 1), x.dtype)
         kernels.logsumexp(x, kept, ndim - 1, None, None, None)
