@@ -41,8 +41,8 @@ bool run_batch(const Job& job, int64_t first, int count) {
     const Ahead<T> ahead =
         job.fetch_ahead ? Ahead<T>{x[r] + kBatch * n, reduces ? nullptr : y[r]} : Ahead<T>();
     const Pair total =
-        keeps ? sum_terms<false, Tempered, true>(x[r], kept + r * room, n, frame, ahead)
-              : sum_terms<false, Tempered, false>(x[r], kept, n, frame, ahead);
+        keeps ? sum_terms<false, Tempered, true>(x[r], Room<T>{kept + r * room}, n, frame, ahead)
+              : sum_terms<false, Tempered, false>(x[r], Room<T>{kept}, n, frame, ahead);
     sum[r] = total.hi;
     sum_lo[r] = total.lo;
   }
@@ -61,8 +61,7 @@ bool run_batch(const Job& job, int64_t first, int count) {
     EACH store(top + k * W, scale.top.v[k]);
     for (int r = 0; r < count; ++r) {
       const Scale<T> one = {factor[r], factor_lo[r], largest[r], top[r]};
-      one.kept == one.kept ? scale_row<true>(kept + r * room, y[r], n, one)
-                           : scale_row<false>(kept + r * room, y[r], n, one);
+      scale_row(kept + r * room, y[r], n, one);
     }
     return true;
   }

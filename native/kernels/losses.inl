@@ -30,7 +30,8 @@ void label_row(const T* x, int64_t n, int64_t label, double weight, double* loss
   T* kept = keeps ? scratch<T, Kept>(padded<T>(n)) : nullptr;
   State state;
   for (int64_t c = 0; c * kChunk < n; ++c) {
-    const State one = reduce_chunk(x + c * kChunk, chunk_length(job, c), Inverse<T>(), kept);
+    const State one =
+        reduce_chunk(x + c * kChunk, chunk_length(job, c), Inverse<T>(), Room<T>{kept});
     state = c == 0 ? one : merge(state, one);
   }
   if (!state.ordinary()) {
@@ -58,8 +59,7 @@ void label_row(const T* x, int64_t n, int64_t label, double weight, double* loss
   scale.factor = T(sizeof(T) == 4 ? factor : double(scale.factor) * weight);
   scale.top = T(double(scale.top) * weight);
   if (keeps) {
-    scale.kept == scale.kept ? scale_row<true>(kept, gradient, n, scale)
-                             : scale_row<false>(kept, gradient, n, scale);
+    scale_row(kept, gradient, n, scale);
   } else {
     unit.shift != 0 ? softmax_row<true, false>(x, gradient, n, frame, scale)
                     : softmax_row<false, false>(x, gradient, n, frame, scale);

@@ -314,7 +314,7 @@ inline double weighted_logsumexp(const Job& job, const Slice& slice, PreciseSlic
     State unit;
     const Frame<double> frame = frame_around(reference, Inverse<double>(), unit);
     const ScaledSum scaled =
-        sum_exp<true>(s.x, e, s.n, reference, frame, unit.shift != 0, false, {});
+        sum_exp<true>(s.x, Room<double>{e}, s.n, reference, frame, unit.shift != 0, false, {});
     const Pair terms = dot(e, w, s.n);
     sum = ((long double)terms.hi + terms.lo) / ((long double)scaled.top.hi + scaled.top.lo);
   } else {

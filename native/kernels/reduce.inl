@@ -245,11 +245,20 @@ struct Ahead {
   const T* result = nullptr;
 };
 
-// e[i] = exp(x[i] / T) in the frame, summed.  If Keep, e holds whole groups (see `padded`): a
-// masked store that is soon loaded again would stall.  Otherwise e is room for two groups.  A group
+// Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
+// again would stall: either there is room for them (see `padded`), or the last, partial group goes
+// to `tail`.
+template <class T>
+struct Room {
+  T* e = nullptr;
+  T* tail = nullptr;
+};
+
+// e[i] = exp(x[i] / T) in the frame, summed.  If not Keep, there is room for two groups.  A group
 // is added to the sums from memory, one step behind, when its store has settled.
 template <bool Shifted, bool Tempered, bool Keep, class T>
-Pair sum_terms(const T* x, T* e, int64_t n, const Frame<T>& given, const Ahead<T>& ahead = {}) {
+Pair sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
+               const Ahead<T>& ahead = {}) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   Sums<T> sums;
@@ -261,7 +270,8 @@ Pair sum_terms(const T* x, T* e, int64_t n, const Frame<T>& given, const Ahead<T
     v = exp_scaled<Shifted, Tempered>(v, frame);
     if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
     if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
-    T* place = Keep ? e + i : e + (i & step);
+    T* place = room.e + (Keep ? i : i & step);
+    if (Keep && room.tail && count != step) place = room.tail;
     EACH store(place + k * kWidth<T>, v.v[k]);
     if (settled) sums.template add<G>(settled);
     settled = place;
@@ -277,25 +287,25 @@ Pair sum_terms(const T* x, T* e, int64_t n, const Frame<T>& given, const Ahead<T
 }
 
 template <bool Shifted, bool Tempered, bool Keep, class T>
-ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& frame,
+ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame,
                   const Ahead<T>& ahead = {}) {
-  return corrected<Shifted, Tempered>(sum_terms<Shifted, Tempered, Keep>(x, e, n, frame, ahead), m,
-                                      frame);
+  return corrected<Shifted, Tempered>(sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, ahead),
+                                      m, frame);
 }
 
 template <bool Keep, class T>
-ScaledSum sum_exp(const T* x, T* e, int64_t n, T m, const Frame<T>& frame, bool shifted,
+ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame, bool shifted,
                   bool tempered, const Ahead<T>& ahead) {
   if (tempered)
-    return shifted ? sum_exp<true, true, Keep>(x, e, n, m, frame, ahead)
-                   : sum_exp<false, true, Keep>(x, e, n, m, frame, ahead);
-  return shifted ? sum_exp<true, false, Keep>(x, e, n, m, frame, ahead)
-                 : sum_exp<false, false, Keep>(x, e, n, m, frame, ahead);
+    return shifted ? sum_exp<true, true, Keep>(x, room, n, m, frame, ahead)
+                   : sum_exp<false, true, Keep>(x, room, n, m, frame, ahead);
+  return shifted ? sum_exp<true, false, Keep>(x, room, n, m, frame, ahead)
+                 : sum_exp<false, false, Keep>(x, room, n, m, frame, ahead);
 }
 
 // The state of a chunk.  Where `keep` is given it receives the scaled exponentials.
 template <class T>
-State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = nullptr,
+State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
                    const Ahead<T>& ahead = {}) {
   State state;
   const T m = row_max(x, n);
@@ -311,8 +321,8 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, T* keep = n
   const bool shifted = state.shift != 0;
   alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
   const ScaledSum scaled =
-      keep ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered, ahead)
-           : sum_exp<false>(x, passing, n, m, frame, shifted, inverse.tempered, ahead);
+      keep.e ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered, ahead)
+             : sum_exp<false>(x, Room<T>{passing}, n, m, frame, shifted, inverse.tempered, ahead);
   const double unscale = power_of_two(-exp_constants<T>::headroom);
   state.s = scaled.sum.hi * unscale;
   state.s_lo = scaled.sum.lo * unscale;

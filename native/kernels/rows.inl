@@ -1,5 +1,8 @@
 // The row traversal: reduce a slice chunk by chunk, then map it.
 
+// Rows longer than this leave the first-level cache.
+constexpr int64_t kNearRow = 4096;
+
 // Entries first .. first + count - 1 of a slice as contiguous numbers: in place where they are, in
 // the scratch buffer where not.
 template <class D, class T>
@@ -86,9 +89,9 @@ Scale<T> scale_of(const State& all, const State& unit) {
   return scale;
 }
 
-// y = e / S from exponentials that were kept.
+// y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.
 template <bool Dominated, class T>
-void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale) {
+void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy) {
   const ScaleLanes<T> scaled(scale);
   if (n >= kLongRow) {
     const int64_t lead = to_alignment(y);
@@ -99,11 +102,16 @@ void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale) {
   }
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
-    group<T, K> v;
-    EACH v.v[k] = load(e + i + k * kWidth<T>);  // whole groups were kept, and room behind them
+    group<T, K> v = load_group<K>(e + i, roomy ? K * kWidth<T> : count, scaled.factor);
     EACH v.v[k] = scaled.template operator()<Dominated>(v.v[k]);
     store_group(y + i, count, v);
   });
+}
+
+template <class T>
+void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy = true) {
+  scale.kept == scale.kept ? scale_row<true>(e, y, n, scale, roomy)
+                           : scale_row<false>(e, y, n, scale, roomy);
 }
 
 // y = exp(x / T) / S, the exponentials computed again.
@@ -161,22 +169,23 @@ void flat_row(const T* x, T* y, int64_t n, const SliceMap& map) {
 // What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
 // next slice), and its results if they are written next.
 template <class D, class T>
-Ahead<T> ahead_of(const Job& job, const Slice& slice, int64_t chunk, const T* behind) {
+Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* behind, Room<T> keep) {
   Ahead<T> ahead;
   if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
     return ahead;
   ahead.next = behind;
-  if (job.n <= kChunk) ahead.result = (const T*)(slice.y + chunk * kChunk * job.y.along);
+  const T* y = (const T*)slice.y;
+  if (job.n <= kChunk) ahead.result = keep.e == y ? y + job.n : y;
   return ahead;
 }
 
 template <class D, class T>
-State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, T* keep = nullptr) {
+State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, Room<T> keep = {}) {
   const int64_t count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, chunk * kChunk, count);
   if (slice.temperature > 0 && slice.temperature < std::numeric_limits<double>::infinity())
     return reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
-                        ahead_of<D>(job, slice, chunk, x + count));
+                        ahead_of<D>(job, slice, x + count, keep));
   State state;  // a limit needs no sum, only the maximum and whether there is a nan
   for (int64_t i = 0; i < count; ++i) {
     state.max = x[i] > state.max ? x[i] : state.max;
@@ -367,16 +376,25 @@ void run_slice(const Job& job, const Slice& slice) {
   SliceMap map;
   if (chunks == 1) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
-    // frame).
-    T* kept =
-        job.op == Op::softmax && !job.sink.data ? scratch<T, Kept>(padded<T>(job.n)) : nullptr;
-    State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
+    // frame): in a scratch row that stays in the first-level cache, or in the result.
+    constexpr int whole = kGroup<T> * kWidth<T>;
+    const bool keeps = job.op == Op::softmax && !job.sink.data;
+    const bool long_row = job.n > kNearRow && in_place<D, T>(job);
+    Room<T> kept;
+    if (keeps) kept.e = long_row ? (T*)slice.y : scratch<T, Kept>(padded<T>(job.n));
+    if (keeps && long_row) kept.tail = scratch<T, Kept>(padded<T>(whole));
+    const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
-    if (kept && !map.flat) {
+    if (keeps && !map.flat) {
       const Scale<T> scale = scale_of<T>(map.state, state);
       T* y = results<D, T>(job, slice, 0, job.n);
-      scale.kept == scale.kept ? scale_row<true>(kept, y, job.n, scale)
-                               : scale_row<false>(kept, y, job.n, scale);
+      if (long_row) {
+        const int64_t head = job.n / whole * whole;
+        scale_row(y, y, head, scale, false);
+        scale_row(kept.tail, y + head, job.n - head, scale);
+      } else {
+        scale_row(kept.e, y, job.n, scale);
+      }
       deliver<D, T>(job, slice, 0, job.n, y);
       return;
     }
