@@ -19,6 +19,7 @@ double relative_scale(const State& a, const State& b) {
   if (a.shift == b.shift && a.shift_lo == b.shift_lo) return std::ldexp(1.0, int(a.n - b.n));
   // The two logarithms nearly cancel where it matters; what is left over is carried in `low`.
   Pair d = two_sum(a.shift, -b.shift);
+  if (d.hi < -1e9) return 0;  // also where the difference overflows
   double n = a.n - b.n;
   double product = n * kLn2Hi;
   double low = std::fma(n, kLn2Hi, -product) + n * kLn2Lo + d.lo + (a.shift_lo - b.shift_lo);

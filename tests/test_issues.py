@@ -184,3 +184,11 @@ def test_negative_zero_and_subnormal_logits_are_ordinary(kernels, function):
     tiny = np.finfo(np.float32).smallest_subnormal
     close = function(np.array([0.0, -0.0, tiny], np.float32))
     np.testing.assert_allclose(close, function(np.zeros(3, np.float32)), atol=1e-6)
+
+
+def test_entries_further_apart_than_the_largest_number(kernels):
+    largest = np.finfo(np.float64).max
+    x = np.array([largest, -largest])
+    assert sm.logsumexp(x) == largest
+    assert np.array_equal(sm.softmax(x), [1, 0])
+    assert np.array_equal(sm.log_softmax(x), [0, -np.inf])
