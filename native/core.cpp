@@ -89,6 +89,15 @@ void run(const Job& job) {
 // Arrays of fewer bytes are near: in the second-level cache of any processor of today.
 constexpr int64_t kNear = 1 << 18;
 
+void run_along_axis(Plan& plan) {
+  Job& job = plan.job;
+  const int64_t bytes = job.n * job.slices * item_size(job.dtype);
+  job.fetch_ahead = bytes > kNear;
+  job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data;
+  plan.choose_traversal();
+  run(job);
+}
+
 // An operation along an axis; the arguments it does not have are None.
 struct Arguments {
   nb::handle where = nb::none(), temperature = nb::none(), sink = nb::none(), second = nb::none(),
@@ -112,19 +121,19 @@ void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Arguments& 
   plan.add(job.sign, sign.array);
   job.factor = arguments.factor;
   job.reverse = arguments.reverse;
-  const int64_t bytes = job.n * job.slices * item_size(job.dtype);
-  job.fetch_ahead = bytes > kNear;
-  job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data;
-  plan.choose_traversal();
-  run(job);
+  run_along_axis(plan);
 }
 
 // Entries one by one: contiguous runs of both arrays where they have them.
 void elementwise(Op op, nb::handle x, nb::handle out) {
   const Given gx(x, "x"), gy(out, "out");
-  Plan plan(op, gx.array, gx.array.dims - 1);
+  int axis = gx.array.dims - 1;  // the one along which neighbours are nearest
+  for (int d = axis; d >= 0; --d)
+    if (gx.array.shape[d] > 1 && std::abs(gx.array.stride[d]) < std::abs(gx.array.stride[axis]))
+      axis = d;
+  Plan plan(op, gx.array, axis);
   plan.add(plan.job.y, gy.array);
-  plan.choose_traversal();
+  plan.lengthen_runs();
   const Job& job = plan.job;
   const Kernels& kernels = chosen_kernels();
   const int64_t step = kChunk;  // a run of this many entries is one unit of work
@@ -168,6 +177,97 @@ void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle
   const Kernels& kernels = chosen_kernels();
   parallel_for(x.array.shape[0], job.classes,
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
+}
+
+// The plain_ functions take what Python's callers gave and return the result, or None where that is
+// not as kernels need it: then src/softmax/_inputs.py looks closer.  All is done here because each
+// look at an array from Python costs as much as softmax of ten numbers.
+
+bool is_plain(nb::handle given) {
+  if (!PyArray_CheckExact(given.ptr())) return false;
+  auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
+  const int type = PyArray_TYPE(array);
+  return (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_ISBEHAVED_RO(array) &&
+         PyArray_NDIM(array) > 0 && PyArray_NDIM(array) <= kMaxDims;
+}
+
+// The bytes from the first to past the last element.
+std::pair<const char*, const char*> extent(PyArrayObject* array) {
+  const char* begin = PyArray_BYTES(array);
+  const char* end = begin + PyArray_ITEMSIZE(array);
+  for (int d = 0; d < PyArray_NDIM(array); ++d) {
+    const int64_t reach = PyArray_STRIDE(array, d) * (PyArray_DIM(array, d) - 1);
+    (reach < 0 ? begin : end) += reach;
+  }
+  return {begin, end};
+}
+
+// A new array like x where out is None; out where a result of x can be written there; else null.
+nb::object plain_result(nb::handle x, nb::handle out) {
+  auto* from = reinterpret_cast<PyArrayObject*>(x.ptr());
+  if (out.is_none()) return nb::steal(PyArray_NewLikeArray(from, NPY_KEEPORDER, nullptr, 0));
+  if (!is_plain(out)) return {};
+  auto* to = reinterpret_cast<PyArrayObject*>(out.ptr());
+  if (PyArray_TYPE(to) != PyArray_TYPE(from) || !PyArray_SAMESHAPE(to, from) ||
+      !PyArray_ISWRITEABLE(to))
+    return {};
+  const auto [x_begin, x_end] = extent(from);
+  const auto [y_begin, y_end] = extent(to);
+  if (to != from && x_begin < y_end && y_begin < x_end) return {};
+  return nb::borrow(out);
+}
+
+// The axis counted from the front, or -1.
+int plain_axis(nb::handle axis, int dims) {
+  if (!PyLong_CheckExact(axis.ptr())) return -1;
+  int overflow;
+  const long number = PyLong_AsLongAndOverflow(axis.ptr(), &overflow);
+  if (overflow || number < -dims || number >= dims) return -1;
+  return int(number < 0 ? number + dims : number);
+}
+
+nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle out) {
+  if (!is_plain(x)) return nb::none();
+  const Given from(x, "x");
+  const int number = plain_axis(axis, from.array.dims);
+  if (number < 0) return nb::none();
+  nb::object result = plain_result(x, out);
+  if (!result.is_valid()) return nb::none();
+  const Given to(result, "out");
+  Plan plan(op, from.array, number);
+  plan.add(plan.job.y, to.array);
+  run_along_axis(plan);
+  return result;
+}
+
+nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
+  if (!is_plain(x)) return nb::none();
+  const Given from(x, "x");
+  const int number = plain_axis(axis, from.array.dims);
+  if (number < 0) return nb::none();
+  Array reduced = from.array;
+  reduced.shape[number] = 1;
+  npy_intp shape[kMaxDims];
+  for (int d = 0, k = 0; d < reduced.dims; ++d)
+    if (d != number) shape[k++] = reduced.shape[d];
+  nb::object result =
+      nb::steal(PyArray_EMPTY(reduced.dims - 1, shape, PyArray_TYPE(from.object), 0));
+  const Given to(result, "out");
+  reduced.data = to.array.data;
+  for (int d = 0, k = 0; d < reduced.dims; ++d)
+    reduced.stride[d] = d == number ? 0 : to.array.stride[k++];
+  Plan plan(op, from.array, number);
+  plan.add(plan.job.y, reduced);
+  run_along_axis(plan);
+  return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(result.release().ptr())));
+}
+
+nb::object plain_elements(Op op, nb::handle x, nb::handle out) {
+  if (!is_plain(x)) return nb::none();
+  nb::object result = plain_result(x, out);
+  if (!result.is_valid()) return nb::none();
+  elementwise(op, x, result);
+  return result;
 }
 
 nb::dict build_info() {
@@ -271,6 +371,28 @@ NB_MODULE(_core, m) {
         losses(logits, nb::none(), target, weights, loss, gradient);
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
+  m.def(
+      "plain_softmax", [](H x, H axis, H out) { return plain_map(Op::softmax, x, axis, out); },
+      "x"_a, "axis"_a.none(), "out"_a.none());
+  m.def(
+      "plain_log_softmax",
+      [](H x, H axis, H out) { return plain_map(Op::log_softmax, x, axis, out); }, "x"_a,
+      "axis"_a.none(), "out"_a.none());
+  m.def(
+      "plain_logsumexp", [](H x, H axis) { return plain_reduction(Op::logsumexp, x, axis); }, "x"_a,
+      "axis"_a.none());
+  m.def(
+      "plain_sigmoid", [](H x, H out) { return plain_elements(Op::sigmoid, x, out); }, "x"_a,
+      "out"_a.none());
+  m.def(
+      "plain_log_sigmoid", [](H x, H out) { return plain_elements(Op::log_sigmoid, x, out); },
+      "x"_a, "out"_a.none());
+  m.def(
+      "plain_softplus", [](H x, H out) { return plain_elements(Op::softplus, x, out); }, "x"_a,
+      "out"_a.none());
+  m.def(
+      "plain_logit", [](H x, H out) { return plain_elements(Op::logit, x, out); }, "x"_a,
+      "out"_a.none());
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);
   m.def("build_info", &build_info);

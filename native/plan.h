@@ -50,6 +50,16 @@ class Plan {
       if (d != axis_) operand.stride[k++] = a.shape[d] == 1 ? 0 : a.stride[d];
   }
 
+  // For operations on single entries, when both operands have been added: runs as long as possible.
+  void lengthen_runs() {
+    merge_dims();
+    while (job.dims > 0 && ends_meet(job.x) && ends_meet(job.y)) {
+      const int64_t times = job.shape[--job.dims];
+      job.n *= times;
+      job.slices /= std::max<int64_t>(times, 1);
+    }
+  }
+
   // Call when every operand has been added.
   void choose_traversal() {
     merge_dims();
@@ -101,6 +111,9 @@ class Plan {
         --job.dims;
       }
   }
+
+  // Whether each slice begins where the one before it ends.
+  bool ends_meet(const Operand& o) const { return o.stride[job.dims - 1] == o.along * job.n; }
 
   // Whether dimension d - 1 goes on where dimension d ends, in every operand.
   bool continues(int d) const {

@@ -272,6 +272,9 @@ class WatchedKernels:
             assert per_slice is None or not np.may_share_memory(out, per_slice)
         self.kernels.softmax(x, out, axis, where, temperature, sink)
 
+    def plain_softmax(self, x, axis, out):
+        return None
+
     def set_num_threads(self, n):
         self.threads = n
 
@@ -305,6 +308,59 @@ def test_kernels_get_what_they_may_assume(kernels, monkeypatch):
     assert watched.calls == len(calls)
     for result, same in zip(results[:6], expected[:6], strict=True):
         np.testing.assert_array_equal(result, same)
+
+
+MEMORY = np.arange(24.0)
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+def test_plain_forms_leave_what_kernels_do_not_take(kernels):
+    if kernels.build_info()["target"] == "reference":
+        pytest.skip("NumPy leaves everything")
+    x = MEMORY.reshape(2, 3, 4)
+    read_only = np.empty_like(x)
+    read_only.flags.writeable = False
+    misaligned = np.zeros(5, dtype=[("flag", "i1"), ("value", "f4")])["value"]
+    results = [
+        [[1.0, 2.0]],
+        read_only,
+        np.empty((2, 3)),
+        np.empty((2, 3, 4), "f4"),
+        np.empty((2, 3, 4), ">f8"),
+        x[::-1],
+        MEMORY.view(Subclass).reshape(2, 3, 4) + 1,
+    ]
+    for odd in (1.0, [1.0], None, x.astype(int), x.astype("f2"), x.astype(">f8"), misaligned,
+                x.view(Subclass), np.ma.array(x), np.array(2.0)):  # fmt: skip
+        assert kernels.plain_softmax(odd, -1, None) is None
+        assert kernels.plain_logsumexp(odd, -1) is None
+        assert kernels.plain_sigmoid(odd, None) is None
+    for axis in (3, -4, None, (0, 1), 1.0, True, 2**70, np.int64(0)):
+        assert kernels.plain_softmax(x, axis, None) is None
+        assert kernels.plain_logsumexp(x, axis) is None
+    for out in results:
+        assert kernels.plain_softmax(x, 0, out) is None
+        assert kernels.plain_sigmoid(x, out) is None
+    np.testing.assert_array_equal(MEMORY, np.arange(24.0))
+
+
+def test_plain_forms_agree_with_the_others(kernels):
+    x = np.random.default_rng(0).normal(size=(5, 3, 4)).astype("f4")
+    for given in (x, x.T, x[::-1, ::2], x[:, :, ::-1], x[:0], x[:, :1]):
+        mask = np.ones(given.shape, bool)
+        for axis in (0, 1, 2, -1):
+            for function in (sm.softmax, sm.log_softmax, sm.logsumexp):
+                plain, other = function(given, axis), function(given, axis, where=mask)
+                assert type(plain) is type(other)
+                assert plain.shape == other.shape
+                np.testing.assert_array_equal(plain, other)
+        for function in (sm.sigmoid, sm.log_sigmoid, sm.softplus, sm.logit):
+            same = function(np.ma.array(given, mask=np.zeros(given.shape, bool)))
+            np.testing.assert_array_equal(function(given), np.asarray(same))
+    assert type(sm.logsumexp(x[0, 0])) is np.float32
 
 
 def test_threads_are_given_back(kernels, monkeypatch):

@@ -40,7 +40,8 @@ def sigmoid(x: npt.ArrayLike, *, out: Array | None = None) -> Any:
     >>> sigmoid([-2.0, 0.0, 2.0]).round(8)
     array([0.11920292, 0.5       , 0.88079708])
     """
-    return Entries(x, "x").map(kernels, "sigmoid", out)
+    result = kernels.plain_sigmoid(x, out)
+    return Entries(x, "x").map(kernels, "sigmoid", out) if result is None else result
 
 
 def log_sigmoid(x: npt.ArrayLike, *, out: Array | None = None) -> Any:
@@ -62,7 +63,8 @@ def log_sigmoid(x: npt.ArrayLike, *, out: Array | None = None) -> Any:
     >>> log_sigmoid([-1000.0, 40.0])
     array([-1.00000000e+03, -4.24835426e-18])
     """
-    return Entries(x, "x").map(kernels, "log_sigmoid", out)
+    result = kernels.plain_log_sigmoid(x, out)
+    return Entries(x, "x").map(kernels, "log_sigmoid", out) if result is None else result
 
 
 def softplus(x: npt.ArrayLike, *, out: Array | None = None) -> Any:
@@ -84,7 +86,8 @@ def softplus(x: npt.ArrayLike, *, out: Array | None = None) -> Any:
     >>> softplus([-40.0, 0.0, 1000.0])
     array([4.24835426e-18, 6.93147181e-01, 1.00000000e+03])
     """
-    return Entries(x, "x").map(kernels, "softplus", out)
+    result = kernels.plain_softplus(x, out)
+    return Entries(x, "x").map(kernels, "softplus", out) if result is None else result
 
 
 def logit(p: npt.ArrayLike, *, out: Array | None = None) -> Any:
@@ -108,4 +111,5 @@ def logit(p: npt.ArrayLike, *, out: Array | None = None) -> Any:
     >>> logit([0.0, 0.25, 0.5, 1.0])
     array([       -inf, -1.09861229,  0.        ,         inf])
     """
-    return Entries(p, "p").map(kernels, "logit", out)
+    result = kernels.plain_logit(p, out)
+    return Entries(p, "p").map(kernels, "logit", out) if result is None else result

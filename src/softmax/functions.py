@@ -1,46 +1,20 @@
 """softmax, its logarithm, its denominator, and the functions that share their state.
 
-Each reads its arguments, allocates the result and calls one kernel. Plain float32 and float64
-arrays with default arguments go straight to it.
+Each reads its arguments, allocates the result and calls one kernel. Arrays that are as kernels
+need them, with default arguments, go straight to the kernel's plain_ form, which does all three;
+it returns None for any others.
 """
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy import empty, empty_like, may_share_memory, ndarray
 
-from softmax._inputs import FLOAT32, FLOAT64, Array, Axis, Slices
+from softmax._inputs import Array, Axis, Slices
 from softmax._kernels import kernels
 
 # Recognised by identity: to compare an array of temperatures with 1 would cost more than a call.
 ONE = 1.0
-
-
-def plain_axis(x: object, axis: Axis, out: object) -> int | None:
-    """Return the axis if kernels take x, and write to out, as they are; None if not."""
-    if (
-        type(x) is ndarray
-        and ((dtype := x.dtype) is FLOAT32 or dtype is FLOAT64)
-        and type(axis) is int
-        and -(ndim := x.ndim) <= axis < ndim
-        and x.flags.aligned
-        and (out is None or is_plain_result(out, x))
-    ):
-        return axis if axis >= 0 else axis + ndim
-    return None
-
-
-def is_plain_result(out: object, x: Array) -> bool:
-    """Tell whether a result like x can be written to out as it is."""
-    return (
-        type(out) is ndarray
-        and out.dtype is x.dtype
-        and out.shape == x.shape
-        and out.flags.writeable
-        and out.flags.aligned
-        and (out is x or not may_share_memory(x, out))
-    )
 
 
 def softmax(
@@ -107,10 +81,8 @@ def softmax(
     array([0.26894142, 0.73105858, 0.        ])
     """
     if temperature is ONE and where is None and sink is None:
-        number = plain_axis(x, axis, out)
-        if number is not None:
-            result = empty_like(x) if out is None else out
-            kernels.softmax(x, result, number, None, None, None)
+        result = kernels.plain_softmax(x, axis, out)
+        if result is not None:
             return result
     slices = Slices(x, axis, where)
     options = slices.where, slices.temperature(temperature), slices.sink(sink)
@@ -157,10 +129,8 @@ def log_softmax(
     array([-4.24835426e-18, -4.00000000e+01])
     """
     if temperature is ONE and where is None and sink is None:
-        number = plain_axis(x, axis, out)
-        if number is not None:
-            result = empty_like(x) if out is None else out
-            kernels.log_softmax(x, result, number, None, None, None)
+        result = kernels.plain_log_softmax(x, axis, out)
+        if result is not None:
             return result
     slices = Slices(x, axis, where)
     options = slices.where, slices.temperature(temperature), slices.sink(sink)
@@ -219,20 +189,10 @@ def logsumexp(
     >>> print(round(value, 6), sign)
     1.541325 -1.0
     """
-    if (
-        type(x) is ndarray
-        and (x.dtype is FLOAT32 or x.dtype is FLOAT64)
-        and axis == -1
-        and weights is None
-        and where is None
-        and keepdims is False
-        and return_sign is False
-        and (ndim := x.ndim)
-        and x.flags.aligned
-    ):
-        kept = empty((*x.shape[:-1], 1), x.dtype)
-        kernels.logsumexp(x, kept, ndim - 1, None, None, None)
-        return kept[0] if ndim == 1 else kept[..., 0]
+    if weights is None and where is None and not keepdims and not return_sign:
+        result = kernels.plain_logsumexp(x, axis)
+        if result is not None:
+            return result
     slices = Slices(x, axis, where)
     if weights is not None:
         weights = slices.weights(weights)

@@ -30,6 +30,13 @@ __all__ = [
     "logit",
     "logsumexp",
     "mellowmax",
+    "plain_log_sigmoid",
+    "plain_log_softmax",
+    "plain_logit",
+    "plain_logsumexp",
+    "plain_sigmoid",
+    "plain_softmax",
+    "plain_softplus",
     "set_num_threads",
     "sigmoid",
     "smooth_max",
@@ -38,6 +45,14 @@ __all__ = [
     "softmax_vjp",
     "softplus",
 ]
+
+
+def leave(*arguments: object) -> None:
+    """Return None: what the compiled kernels take as it is, NumPy takes by the ordinary way."""
+
+
+plain_softmax = plain_log_softmax = plain_logsumexp = leave
+plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = leave
 
 
 def set_num_threads(n: int) -> None:
