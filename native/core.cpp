@@ -373,25 +373,25 @@ NB_MODULE(_core, m) {
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
   m.def(
       "plain_softmax", [](H x, H axis, H out) { return plain_map(Op::softmax, x, axis, out); },
-      "x"_a, "axis"_a.none(), "out"_a.none());
+      "x"_a.none(), "axis"_a.none(), "out"_a.none());
   m.def(
       "plain_log_softmax",
-      [](H x, H axis, H out) { return plain_map(Op::log_softmax, x, axis, out); }, "x"_a,
+      [](H x, H axis, H out) { return plain_map(Op::log_softmax, x, axis, out); }, "x"_a.none(),
       "axis"_a.none(), "out"_a.none());
   m.def(
-      "plain_logsumexp", [](H x, H axis) { return plain_reduction(Op::logsumexp, x, axis); }, "x"_a,
-      "axis"_a.none());
+      "plain_logsumexp", [](H x, H axis) { return plain_reduction(Op::logsumexp, x, axis); },
+      "x"_a.none(), "axis"_a.none());
   m.def(
-      "plain_sigmoid", [](H x, H out) { return plain_elements(Op::sigmoid, x, out); }, "x"_a,
+      "plain_sigmoid", [](H x, H out) { return plain_elements(Op::sigmoid, x, out); }, "x"_a.none(),
       "out"_a.none());
   m.def(
       "plain_log_sigmoid", [](H x, H out) { return plain_elements(Op::log_sigmoid, x, out); },
-      "x"_a, "out"_a.none());
+      "x"_a.none(), "out"_a.none());
   m.def(
-      "plain_softplus", [](H x, H out) { return plain_elements(Op::softplus, x, out); }, "x"_a,
-      "out"_a.none());
+      "plain_softplus", [](H x, H out) { return plain_elements(Op::softplus, x, out); },
+      "x"_a.none(), "out"_a.none());
   m.def(
-      "plain_logit", [](H x, H out) { return plain_elements(Op::logit, x, out); }, "x"_a,
+      "plain_logit", [](H x, H out) { return plain_elements(Op::logit, x, out); }, "x"_a.none(),
       "out"_a.none());
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);

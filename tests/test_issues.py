@@ -192,3 +192,13 @@ def test_entries_further_apart_than_the_largest_number(kernels):
     assert sm.logsumexp(x) == largest
     assert np.array_equal(sm.softmax(x), [1, 0])
     assert np.array_equal(sm.log_softmax(x), [0, -np.inf])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_mean_keeps_what_large_entries_leave(kernels, dtype):
+    large = {"f4": np.finfo("f4").max, "f8": 2.0**90}[dtype]
+    x = np.array([large, 1, -large, 3], dtype)
+    assert sm.mellowmax(x, 0.0) == 1
+    largest = np.finfo(dtype).max
+    assert sm.mellowmax(np.full(3, largest, dtype), 0.0) == largest
+    assert sm.mellowmax(np.array([np.inf, 1], dtype), 0.0) == np.inf

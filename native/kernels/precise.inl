@@ -228,10 +228,16 @@ inline double mellowmax(PreciseSlice& s, double omega, int64_t count) {
 
 inline double mean_of(const PreciseSlice& s, const Job& job, const Slice& slice, int64_t count) {
   if (count == 0) return std::numeric_limits<double>::quiet_NaN();
-  long double sum = 0;
-  for (int64_t i = 0; i < s.n; ++i)
-    if (!slice.where || slice.where[i * job.where.along]) sum += s.x[i];
-  return double(sum / count);
+  // `lost` gathers what rounding took: large entries may cancel and leave the small ones.
+  long double sum = 0, lost = 0;
+  for (int64_t i = 0; i < s.n; ++i) {
+    if (slice.where && !slice.where[i * job.where.along]) continue;
+    const long double x = s.x[i], longer = sum + x, seen = longer - sum;
+    lost += (sum - (longer - seen)) + (x - seen);
+    sum = longer;
+  }
+  const bool finite = lost - lost == 0;  // no infinity, no nan among the entries
+  return double((finite ? sum + lost : sum) / count);
 }
 
 // The running log-sum-exp.  The largest entry so far is kept apart from the rest, both relative to
