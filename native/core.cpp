@@ -67,7 +67,7 @@ void run(const Job& job) {
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   const bool split = chunks > 1 && job.slices < get_num_threads() && job.op < Op::logsumexp;
   if (!split) {
-    parallel_for(job.slices, job.n,
+    parallel_for(job.bundles(), job.n * job.bundle,
                  [&](int64_t begin, int64_t end) { kernels.run(job, begin, end); });
     return;
   }

@@ -46,13 +46,15 @@ const Kernels& chosen_kernels() {
 }
 
 size_t last_level_cache() {
+  // A core's share, not the sum over all sockets that some C libraries report.
+  constexpr long kLargest = 32 << 20;
   static const size_t bytes = [] {
     long size = 0;
 #if defined(_SC_LEVEL3_CACHE_SIZE)
     size = sysconf(_SC_LEVEL3_CACHE_SIZE);
     if (size <= 0) size = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
-    return size > 0 ? size_t(size) : size_t(32) << 20;
+    return size_t(size > 0 && size < kLargest ? size : kLargest);
   }();
   return bytes;
 }

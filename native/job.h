@@ -59,7 +59,26 @@ struct Job {
   bool reverse = false;      // cumulative from the end
   bool fetch_ahead = false;  // the arrays exceed the second-level cache
   bool stream = false;       // the result exceeds the last-level cache: columns are written past it
+
+  // Slices are worked on in bundles.  Each run of neighbours is cut into bundles by itself, the
+  // first `lead` slices short, so that the others start on a cache line.
+  int64_t run = 0, bundle = 1, lead = 0;
+
+  int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }
+  int64_t bundles() const { return slices == 0 ? 0 : slices / run * bundles_of_run(); }
+
+  struct Bundle {
+    int64_t first, count;
+  };
+  Bundle bundle_at(int64_t index) const {
+    const int64_t here = index / bundles_of_run(), start = index % bundles_of_run() * bundle - lead;
+    const int64_t first = start < 0 ? 0 : start, end = start + bundle < run ? start + bundle : run;
+    return {here * run + first, end - first};
+  }
 };
+
+// Slices of a bundle: rows for whose sums one vector has lanes, columns enough to fill cache lines.
+inline constexpr int64_t kBatch = 16, kColumns = 64;
 
 // Entries of a slice are reduced in chunks of this many, whatever the threads: part of the
 // definition of the result's bits.

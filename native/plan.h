@@ -65,6 +65,7 @@ class Plan {
     merge_dims();
     const int64_t item = item_size(job.dtype);
     if (job.n == 1) job.x.along = job.y.along = item;  // a single entry is contiguous
+    job.run = job.slices;
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
     // Tiles and batches are for floats and doubles as they lie; a mask or a sink takes single rows.
@@ -75,12 +76,16 @@ class Plan {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
       if (adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
-        job.traversal = Traversal::short_rows;
+        job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.n <= kBatchRow && job.slices > 2)
-        job.traversal = Traversal::batches;
+        job.traversal = Traversal::batches, job.bundle = kBatch;
     } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
                job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
+      job.bundle = kColumns;
+      job.run = job.shape[job.dims - 1];
+      const int64_t line = 64 / item, past = int64_t(uintptr_t(job.y.data) % 64) / item;
+      if (job.run > job.bundle) job.lead = past % line;
     }
   }
 

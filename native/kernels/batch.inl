@@ -3,8 +3,6 @@
 // is done for the sixteen together: for rows up to a few thousand entries that is most of the
 // waiting.
 
-constexpr int kBatch = 16;
-
 template <class T, bool Tempered>
 bool run_batch(const Job& job, int64_t first, int count) {
   constexpr int W = kWidth<T>, K = kBatch / W;
@@ -83,12 +81,9 @@ bool run_batch(const Job& job, int64_t first, int count) {
 }
 
 template <class T>
-void run_batches(const Job& job, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; i += kBatch) {
-    const int count = int(end - i < kBatch ? end - i : kBatch);
-    const bool done = count > 2 && (job.temperature.data ? run_batch<T, true>(job, i, count)
-                                                         : run_batch<T, false>(job, i, count));
-    if (!done)
-      for (int r = 0; r < count; ++r) run_slice<T, T>(job, slice_at(job, i + r));
-  }
+void run_batch(const Job& job, int64_t first, int count) {
+  const bool done = count > 2 && (job.temperature.data ? run_batch<T, true>(job, first, count)
+                                                       : run_batch<T, false>(job, first, count));
+  if (!done)
+    for (int r = 0; r < count; ++r) run_slice<T, T>(job, slice_at(job, first + r));
 }

@@ -8,8 +8,9 @@ struct Tile {
   int64_t x_step;  // elements from one row of the tile to the next
   T* y;
   int64_t y_step;
-  T* kept;    // room for the exponentials, K vectors to a row; or null
-  int64_t n;  // rows of the tile = entries of a slice
+  T* kept;            // room for the exponentials, K vectors to a row; or null
+  int64_t n;          // rows of the tile = entries of a slice
+  int64_t ahead = 0;  // where the next tile begins, to be fetched meanwhile; 0 for none
 };
 
 // Sixteen running sums for each of the K vectors of columns.  Row i goes to lane i mod 16, so that
@@ -103,6 +104,9 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
     const group<T, K> v = load_group<K>(x, Keep ? columns : lanes.count, splat(T(0)));
     const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
     place = Keep ? tile.kept + i * columns : passing[i & 1];
+    if (tile.ahead)
+      for (int line = 0; line < K * kVectorBytes; line += 64)
+        __builtin_prefetch((const char*)(tile.x + i * tile.x_step + tile.ahead) + line, 0, 2);
     EACH store(place + k * kWidth<T>, e.v[k]);
     x += x_step;
     return e;
@@ -205,23 +209,21 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
 constexpr int64_t kKeptBytes = 1 << 18;
 
 template <class T>
-void run_columns(const Job& job, int64_t begin, int64_t end) {
+void run_columns(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
-  const int64_t inner = job.shape[job.dims - 1];
   const int64_t x_step = job.x.along / int64_t(sizeof(T)),
                 y_step = job.y.along / int64_t(sizeof(T));
   const bool keeps = job.op == Op::softmax && job.n * columns * int64_t(sizeof(T)) <= kKeptBytes;
-  for (int64_t i = begin; i < end;) {
-    // A tile ends where its run of neighbours ends.
-    const int64_t left = std::min(end, (i / inner + 1) * inner) - i;
-    const int count = int(left < columns ? left : columns);
+  for (int64_t i = first; i < first + bundle; i += columns) {
+    const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
     T* kept = keeps ? scratch<T, Kept>(job.n * columns) : nullptr;
-    const Tile<T> tile = {(const T*)slice.x, x_step, (T*)slice.y, y_step, kept, job.n};
+    const bool goes_on = job.fetch_ahead && (i + count) % job.run != 0;
+    const Tile<T> tile = {(const T*)slice.x,  x_step, (T*)slice.y, y_step, kept, job.n,
+                          goes_on ? count : 0};
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
     if (!done)
       for (int c = 0; c < count; ++c) run_slice<T, T>(job, slice_at(job, i + c));
-    i += count;
   }
 }

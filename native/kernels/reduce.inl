@@ -23,22 +23,24 @@ INLINE int64_t padded(int64_t n) {
   return (n + group - 1) / group * group + kWidth<T>;
 }
 
-// Calls f(offset, count) with a constant number of vectors: full groups, then the rest, rounded up
-// to whole vectors of which the last may be partial.  f gets the group's size as an
-// integral_constant.
+// Calls f for the `rest` entries from i in as few vectors as hold them, at most K.
+template <int K, class T, class F>
+INLINE void for_rest(int64_t i, int rest, F f) {
+  constexpr int fewer = (K - 1) * kWidth<T>;
+  if constexpr (K > 1)
+    if (rest <= fewer) return for_rest<K - 1, T>(i, rest, f);
+  if (rest <= fewer) __builtin_unreachable();  // all vectors but the last are whole
+  f(std::integral_constant<int, K>(), i, rest);
+}
+
+// Calls f(size, offset, count) with a constant number of vectors, an integral_constant: full
+// groups, then the rest, of which the last vector may be partial.
 template <class T, class F>
 INLINE void for_groups(int64_t n, F f) {
   constexpr int K = kGroup<T>, W = kWidth<T>;
   int64_t i = 0;
   for (; i + K * W <= n; i += K * W) f(std::integral_constant<int, K>(), i, K * W);
-  const int rest = int(n - i);
-  if (rest == 0) return;
-  if (rest <= W)
-    f(std::integral_constant<int, 1>(), i, rest);
-  else if (rest <= 2 * W)
-    f(std::integral_constant<int, 2>(), i, rest);
-  else
-    f(std::integral_constant<int, K>(), i, rest);
+  if (i < n) for_rest<K, T>(i, int(n - i), f);
 }
 
 // `count` of the K vectors' elements exist in memory; the others read as `rest`.
@@ -277,12 +279,10 @@ Pair sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     settled = place;
     last = K;
   });
-  if (last == G)
-    sums.template add<G>(settled);
-  else if (last == 2)
-    sums.template add<2>(settled);
-  else if (last == 1)
-    sums.template add<1>(settled);
+  if (settled)
+    for_rest<G, T>(0, last * kWidth<T>, [&](auto size, int64_t, int) INLINE_LAMBDA {
+      sums.template add<decltype(size)::value>(settled);
+    });
   return sums.total();
 }
 

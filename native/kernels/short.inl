@@ -116,11 +116,11 @@ INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* 
 }
 
 template <class T>
-void run_short_rows(const Job& job, int64_t begin, int64_t end) {
+void run_short_rows(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
   const int64_t n = job.n;
-  for (int64_t i = begin; i < end; i += columns) {
-    const int count = int(end - i < columns ? end - i : columns);
+  for (int64_t i = first; i < first + bundle; i += columns) {
+    const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
     T* buffer = scratch<T>(columns * n);
     rows_to_columns((const T*)slice.x, n, count, buffer, columns);

@@ -15,18 +15,30 @@ INLINE auto with_types(DType dtype, F f) {
   }
 }
 
+// Bundles begin .. end - 1.
 static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    if constexpr (std::is_same_v<D, T>) {
-      if (job.traversal == Traversal::columns) return run_columns<T>(job, begin, end);
-      if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, begin, end);
-      if (job.traversal == Traversal::batches) return run_batches<T>(job, begin, end);
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [first, count] = job.bundle_at(i);
+      if constexpr (std::is_same_v<D, T>) {
+        if (job.traversal == Traversal::columns) {
+          run_columns<T>(job, first, int(count));
+          continue;
+        }
+        if (job.traversal == Traversal::short_rows) {
+          run_short_rows<T>(job, first, int(count));
+          continue;
+        }
+        if (job.traversal == Traversal::batches) {
+          run_batch<T>(job, first, int(count));
+          continue;
+        }
+      }
+      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first))
+                             : run_slice<D, T>(job, slice_at(job, first));
     }
-    for (int64_t i = begin; i < end; ++i)
-      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i))
-                             : run_slice<D, T>(job, slice_at(job, i));
   });
 }
 
