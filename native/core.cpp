@@ -81,7 +81,7 @@ void run(const Job& job) {
     SliceMap slice_map;
     kernels.finish(job, slice, states.data(), &slice_map);
     parallel_for(chunks, kChunk, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) kernels.map(job, slice, c, slice_map);
+      for (int64_t c = begin; c < end; ++c) kernels.map(job, slice, c, states[size_t(c)], slice_map);
     });
   }
 }

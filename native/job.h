@@ -119,7 +119,7 @@ struct Kernels {
   // The pieces of `run` for one long slice: its chunks may go to different threads.
   State (*reduce)(const Job&, int64_t slice, int64_t chunk);
   void (*finish)(const Job&, int64_t slice, const State* chunks, SliceMap*);
-  void (*map)(const Job&, int64_t slice, int64_t chunk, const SliceMap&);
+  void (*map)(const Job&, int64_t slice, int64_t chunk, const State&, const SliceMap&);
   // Elementwise operations on `count` elements with strides in bytes.
   void (*elements)(Op, DType, const char* x, int64_t x_step, char* y, int64_t y_step,
                    int64_t count);

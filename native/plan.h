@@ -92,7 +92,7 @@ class Plan {
  private:
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
   // (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 48;
+  static constexpr int64_t kFewSlices = 8, kShortRow = 60;
 
   int axis_, ndim_;
 

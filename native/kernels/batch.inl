@@ -3,6 +3,29 @@
 // is done for the sixteen together: for rows up to a few thousand entries that is most of the
 // waiting.
 
+// The totals of all rows' sums, one to a lane.
+INLINE void totals_of(Sums<float>* rows, vec<double>* sum, vec<double>* low) {
+  constexpr int W = kWidth<double>;
+  vec<double> last[kBatch];
+  for (int r = 0; r < kBatch; ++r) last[r] = rows[r].last_lanes();
+  for (int j = 0; j < kBatch / W; ++j) {
+    sum[j] = fold_each(last + j * W, kSum);
+    low[j] = splat(0.0);
+  }
+}
+INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
+  constexpr int W = kWidth<double>;
+  for (int r = 0; r < kBatch; ++r) {
+    const Pair total = rows[r].total();
+    sum[r / W][r % W] = total.hi;
+    low[r / W][r % W] = total.lo;
+  }
+}
+
+// Up to this length the exponentials of all rows come first and then their sums: a row by itself
+// would wait for its sum longer than it computes.
+constexpr int64_t kApart = 256;
+
 template <class T, bool Tempered>
 bool run_batch(const Job& job, int64_t first, int count) {
   constexpr int W = kWidth<T>, K = kBatch / W;
@@ -11,24 +34,27 @@ bool run_batch(const Job& job, int64_t first, int count) {
   T* y[kBatch];
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
-  alignas(64) T max[kBatch] = {}, rounder[kBatch], floor[kBatch], inverse[kBatch],
-                inverse_lo[kBatch];
-  alignas(64) double sum[kBatch] = {}, sum_lo[kBatch] = {};
+  alignas(64) T max[kBatch], rounder[kBatch], floor[kBatch], inverse[kBatch], inverse_lo[kBatch];
+  vec<T> largest[kBatch];
+  Sums<T> sums[kBatch];
   for (int r = 0; r < count; ++r) {
     const Slice slice = slice_at(job, first + r);
     x[r] = (const T*)slice.x;
     y[r] = (T*)slice.y;
-    max[r] = row_max(x[r], n);
+    largest[r] = n >= kLongRow ? largest_lanes_of_long(x[r], n) : largest_lanes(x[r], n);
   }
+  for (int r = count; r < kBatch; ++r) largest[r] = splat(T(0));
+  EACH lanes.max.v[k] = fold_each(largest + k * W, kLarger<T>);
+  EACH store(max + k * W, lanes.max.v[k]);
   if (!set_temperatures(job, first, lanes)) return false;
-  EACH lanes.max.v[k] = load(max + k * W);
   if (!lanes.find_frames()) return false;
   EACH store(rounder + k * W, lanes.frame.rounder.v[k]);
   EACH store(floor + k * W, lanes.frame.floor.v[k]);
   EACH store(inverse + k * W, lanes.frame.inverse.v[k]);
   EACH store(inverse_lo + k * W, lanes.frame.inverse_lo.v[k]);
 
-  const bool keeps = job.op == Op::softmax, reduces = job.op == Op::logsumexp;
+  const bool reduces = job.op == Op::logsumexp, apart = n <= kApart;
+  const bool keeps = job.op == Op::softmax || apart;
   T* kept = scratch<T, Kept>(keeps ? kBatch * room : 2 * kGroup<T> * W);
   for (int r = 0; r < count; ++r) {
     Frame<T> frame;
@@ -38,16 +64,17 @@ bool run_batch(const Job& job, int64_t first, int count) {
     frame.inverse_lo = single<T>(splat(inverse_lo[r]));
     const Ahead<T> ahead =
         job.fetch_ahead ? Ahead<T>{x[r] + kBatch * n, reduces ? nullptr : y[r]} : Ahead<T>();
-    const Pair total =
+    if (apart) {
+      exp_row<Tempered>(x[r], kept + r * room, n, frame, ahead);
+      continue;
+    }
+    sums[r] =
         keeps ? sum_terms<false, Tempered, true>(x[r], Room<T>{kept + r * room}, n, frame, ahead)
               : sum_terms<false, Tempered, false>(x[r], Room<T>{kept}, n, frame, ahead);
-    sum[r] = total.hi;
-    sum_lo[r] = total.lo;
   }
-  for (int j = 0; j < lanes.M; ++j) {
-    lanes.sum[j] = load(sum + j * kWidth<double>);
-    lanes.sum_lo[j] = load(sum_lo + j * kWidth<double>);
-  }
+  if (apart)
+    for (int r = 0; r < count; ++r) sums[r] = sum_row(kept + r * room, n);
+  totals_of(sums, lanes.sum, lanes.sum_lo);
   lanes.correct();
 
   if (job.op == Op::softmax) {

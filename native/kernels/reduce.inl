@@ -85,32 +85,43 @@ INLINE int64_t to_alignment(const T* p) {
 }
 
 template <class T>
+constexpr auto kLarger = [](vec<T> a, vec<T> b) INLINE_LAMBDA { return larger(a, b); };
+
+template <class T>
 INLINE T horizontal_max(vec<T> v) {
-  return fold(v, [](vec<T> a, vec<T> b) INLINE_LAMBDA { return larger(a, b); })[0];
+  return fold(v, kLarger<T>)[0];
 }
 
-// The largest entry, passing over nan (which the sum will find).
+// A vector among whose lanes is the largest entry; nan is passed over (the sum will find it).
 template <class T>
-T row_max(const T* x, int64_t n) {
+INLINE vec<T> largest_lanes(const T* x, int64_t n) {
   constexpr int K = kGroup<T>;
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
   group<T, K> m;
   EACH m.v[k] = lowest;
-  if (n >= kLongRow) {
-    // The first vector as it lies, the others aligned; entries seen twice do no harm.
-    m.v[0] = larger(load(x), m.v[0]);
-    const int64_t lead = to_alignment(x);
-    x += lead;
-    n -= lead;
-  }
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int G = decltype(size)::value;
     group<T, G> v = load_group<G>(x + i, count, lowest);
     _Pragma("GCC unroll 8") for (int k = 0; k < G; ++k) m.v[k] = larger(v.v[k], m.v[k]);
   });
   for (int k = 1; k < K; ++k) m.v[0] = larger(m.v[k], m.v[0]);
-  return horizontal_max<T>(m.v[0]);
+  return m.v[0];
 }
+
+// The same for long rows: the first vector as it lies, the others aligned; entries seen twice do no
+// harm.
+template <class T>
+vec<T> largest_lanes_of_long(const T* x, int64_t n) {
+  const int64_t lead = to_alignment(x);
+  return larger(load(x), largest_lanes(x + lead, n - lead));
+}
+
+template <class T>
+T row_max(const T* x, int64_t n) {
+  return horizontal_max<T>(n >= kLongRow ? largest_lanes_of_long(x, n) : largest_lanes(x, n));
+}
+
+constexpr auto kSum = [](auto a, auto b) INLINE_LAMBDA { return a + b; };
 
 // Sixteen running sums of non-negative terms.
 template <class T>
@@ -131,11 +142,12 @@ struct Sums<float> {
         lane[j % M] + load_wide(e + j * W);
   }
   // The tree over the sixteen lanes: lane i with lane i + 8, then i + 4, ...
-  INLINE Pair total() {
+  INLINE vec<double> last_lanes() {
     for (int half = M / 2; half >= 1; half /= 2)
       for (int m = 0; m < half; ++m) lane[m] = lane[m] + lane[m + half];
-    return {fold(lane[0], [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0], 0};
+    return lane[0];
   }
+  INLINE Pair total() { return {fold(last_lanes(), kSum)[0], 0}; }
 };
 
 template <>
@@ -259,8 +271,8 @@ struct Room {
 // e[i] = exp(x[i] / T) in the frame, summed.  If not Keep, there is room for two groups.  A group
 // is added to the sums from memory, one step behind, when its store has settled.
 template <bool Shifted, bool Tempered, bool Keep, class T>
-Pair sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
-               const Ahead<T>& ahead = {}) {
+Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
+                  const Ahead<T>& ahead = {}) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   Sums<T> sums;
@@ -283,14 +295,35 @@ Pair sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     for_rest<G, T>(0, last * kWidth<T>, [&](auto size, int64_t, int) INLINE_LAMBDA {
       sums.template add<decltype(size)::value>(settled);
     });
-  return sums.total();
+  return sums;
+}
+
+// The two halves of it, for rows so short that doing both at once would wait for every sum.
+template <bool Tempered, class T>
+INLINE void exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Ahead<T>& ahead) {
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    v = exp_scaled<false, Tempered>(v, frame);
+    if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
+    if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
+    EACH store(e + i + k * kWidth<T>, v.v[k]);
+  });
+}
+
+template <class T>
+INLINE Sums<T> sum_row(const T* e, int64_t n) {
+  Sums<T> sums;
+  for_groups<T>(n, [&](auto size, int64_t i, int)
+                       INLINE_LAMBDA { sums.template add<decltype(size)::value>(e + i); });
+  return sums;
 }
 
 template <bool Shifted, bool Tempered, bool Keep, class T>
 ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame,
                   const Ahead<T>& ahead = {}) {
-  return corrected<Shifted, Tempered>(sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, ahead),
-                                      m, frame);
+  return corrected<Shifted, Tempered>(
+      sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, ahead).total(), m, frame);
 }
 
 template <bool Keep, class T>

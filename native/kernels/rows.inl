@@ -166,26 +166,58 @@ void flat_row(const T* x, T* y, int64_t n, const SliceMap& map) {
 // ---- reduce, finish, map
 // ----------------------------------------------------------------------------
 
+// Whether a slice of several chunks keeps its exponentials in the result, each chunk in its own
+// frame, until the sum is known. A chunk that needs its entries again finds them untouched.
+template <class D, class T>
+bool keeps_chunks(const Job& job, const Slice& slice) {
+  return job.op == Op::softmax && job.n > kChunk && !job.sink.data && in_place<D, T>(job) &&
+         slice.x != slice.y;
+}
+
+// Whether the exponentials that a chunk kept serve in the frame of all: the two are a power of two
+// apart, and no digit of the scale gets lost in it.
+INLINE bool kept_serves(const State& chunk, const State& all) {
+  return chunk.max - chunk.max == 0 && chunk.shift == 0 && all.shift == 0 && all.n - chunk.n <= 32;
+}
+
 // What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
 // next slice), and its results if they are written next.
 template <class D, class T>
-Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* behind, Room<T> keep) {
+Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behind, Room<T> keep) {
   Ahead<T> ahead;
   if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
     return ahead;
   ahead.next = behind;
-  const T* y = (const T*)slice.y;
-  if (job.n <= kChunk) ahead.result = keep.e == y ? y + job.n : y;
+  if (keep.tail)
+    ahead.result = keep.e + (behind - x);
+  else if (job.n <= kChunk)
+    ahead.result = (const T*)slice.y;
   return ahead;
+}
+
+// Room in the result for the exponentials of a chunk; `settle` brings the tail home.
+template <class T>
+Room<T> room_in(T* result) {
+  return {result, scratch<T, Kept>(padded<T>(kGroup<T> * kWidth<T>))};
+}
+template <class T>
+void settle(const Room<T>& room, int64_t n) {
+  const int64_t tail = n % (kGroup<T> * kWidth<T>);
+  std::memcpy(room.e + (n - tail), room.tail, size_t(tail) * sizeof(T));
 }
 
 template <class D, class T>
 State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, Room<T> keep = {}) {
-  const int64_t count = chunk_length(job, chunk);
-  const T* x = entries<D, T>(job, slice, chunk * kChunk, count);
-  if (slice.temperature > 0 && slice.temperature < std::numeric_limits<double>::infinity())
-    return reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
-                        ahead_of<D>(job, slice, x + count, keep));
+  const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
+  const T* x = entries<D, T>(job, slice, first, count);
+  if (slice.temperature > 0 && slice.temperature < std::numeric_limits<double>::infinity()) {
+    const bool keeps = keeps_chunks<D, T>(job, slice);
+    if (keeps) keep = room_in((T*)slice.y + first);
+    const State state = reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
+                                     ahead_of<D>(job, slice, x, x + count, keep));
+    if (keeps) settle(keep, count);
+    return state;
+  }
   State state;  // a limit needs no sum, only the maximum and whether there is a nan
   for (int64_t i = 0; i < count; ++i) {
     state.max = x[i] > state.max ? x[i] : state.max;
@@ -331,7 +363,8 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
 }
 
 template <class D, class T>
-void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const SliceMap& map) {
+void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
+                     const SliceMap& map) {
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, first, count);
   T* y = results<D, T>(job, slice, first, count);
@@ -345,7 +378,11 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const Sl
     }
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
-    if (job.op == Op::softmax) {
+    if (keeps_chunks<D, T>(job, slice) && kept_serves(state, map.state)) {
+      Scale<T> scale = scale_of<T>(map.state, state);
+      if (state.n != map.state.n) scale.kept = std::numeric_limits<T>::quiet_NaN();
+      scale_row(y, y, count, scale, false);
+    } else if (job.op == Op::softmax) {
       // The frame of the whole slice's maximum, not of one chunk's.
       State unit;
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
@@ -374,32 +411,25 @@ template <class D, class T>
 void run_slice(const Job& job, const Slice& slice) {
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   SliceMap map;
+  std::vector<State> states;
   if (chunks == 1) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
     // frame): in a scratch row that stays in the first-level cache, or in the result.
-    constexpr int whole = kGroup<T> * kWidth<T>;
     const bool keeps = job.op == Op::softmax && !job.sink.data;
     const bool long_row = job.n > kNearRow && in_place<D, T>(job);
     Room<T> kept;
-    if (keeps) kept.e = long_row ? (T*)slice.y : scratch<T, Kept>(padded<T>(job.n));
-    if (keeps && long_row) kept.tail = scratch<T, Kept>(padded<T>(whole));
+    if (keeps) kept = long_row ? room_in((T*)slice.y) : Room<T>{scratch<T, Kept>(padded<T>(job.n))};
     const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
     if (keeps && !map.flat) {
       const Scale<T> scale = scale_of<T>(map.state, state);
       T* y = results<D, T>(job, slice, 0, job.n);
-      if (long_row) {
-        const int64_t head = job.n / whole * whole;
-        scale_row(y, y, head, scale, false);
-        scale_row(kept.tail, y + head, job.n - head, scale);
-      } else {
-        scale_row(kept.e, y, job.n, scale);
-      }
+      if (long_row) settle(kept, job.n);
+      scale_row(kept.e, y, job.n, scale, !long_row);
       deliver<D, T>(job, slice, 0, job.n, y);
       return;
     }
   } else {
-    std::vector<State> states;
     states.reserve(size_t(chunks));
     for (int64_t c = 0; c < chunks; ++c) states.push_back(reduce_slice_chunk<D, T>(job, slice, c));
     finish_slice<D, T>(job, slice, states.data(), &map);
@@ -408,5 +438,6 @@ void run_slice(const Job& job, const Slice& slice) {
     round_to(*(D*)slice.y, T(map.top));
     return;
   }
-  for (int64_t c = 0; c < chunks; ++c) map_slice_chunk<D, T>(job, slice, c, map);
+  for (int64_t c = 0; c < chunks; ++c)
+    map_slice_chunk<D, T>(job, slice, c, chunks == 1 ? map.state : states[size_t(c)], map);
 }

@@ -54,9 +54,10 @@ static void finish(const Job& job, int64_t slice, const State* chunks, SliceMap*
   });
 }
 
-static void map(const Job& job, int64_t slice, int64_t chunk, const SliceMap& slice_map) {
+static void map(const Job& job, int64_t slice, int64_t chunk, const State& state,
+                const SliceMap& slice_map) {
   with_types(job.dtype, [&](auto d, auto t) {
-    map_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk, slice_map);
+    map_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk, state, slice_map);
   });
 }
 

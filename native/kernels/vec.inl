@@ -40,7 +40,7 @@ using bits = typename bits_of<T>::type;
 
 template <class T>
 INLINE vec<T> splat(T a) {
-  return vec<T>{} + a;
+  return a - vec<T>{};  // minus, because a compiler may leave out only that zero
 }
 
 template <class T>
@@ -253,6 +253,30 @@ INLINE V fold(V v, F f) {
     const V other =
         rotated(v, std::make_integer_sequence<int, W>(), std::integral_constant<int, Half>());
     return fold<V, F, Half / 2>(f(v, other), f);
+  }
+}
+
+// Lanes of one halving step over a pair of vectors: the first (or second) half of each segment.
+template <int Segment, bool Second, class V, int... I>
+INLINE V halves(V a, V b, std::integer_sequence<int, I...>) {
+  constexpr int H = Segment / 2;
+  return __builtin_shufflevector(a, b, (I / H * Segment + I % H + (Second ? H : 0))...);
+}
+
+// Folds as many vectors as one has lanes; lane i of the result is the fold of v[i], by the same
+// tree as `fold`.
+template <class V, class F, int Segment = int(sizeof(V) / sizeof(V{}[0]))>
+INLINE V fold_each(const V* v, F f) {
+  constexpr int W = sizeof(V) / sizeof(V{}[0]);
+  if constexpr (Segment == 1) {
+    return v[0];
+  } else {
+    constexpr auto lanes = std::make_integer_sequence<int, W>();
+    V folded[Segment / 2];
+    _Pragma("GCC unroll 8") for (int i = 0; i < Segment / 2; ++i) folded[i] =
+        f(halves<Segment, false>(v[2 * i], v[2 * i + 1], lanes),
+          halves<Segment, true>(v[2 * i], v[2 * i + 1], lanes));
+    return fold_each<V, F, Segment / 2>(folded, f);
   }
 }
 
