@@ -8,9 +8,15 @@ struct Tile {
   int64_t x_step;  // elements from one row of the tile to the next
   T* y;
   int64_t y_step;
-  T* kept;            // room for the exponentials, K vectors to a row; or null
-  int64_t n;          // rows of the tile = entries of a slice
-  int64_t ahead = 0;  // where the next tile begins, to be fetched meanwhile; 0 for none
+  T* kept;    // room for the exponentials, K vectors to a row; or null
+  int64_t n;  // rows of the tile = entries of a slice
+  // What to fetch meanwhile, a part with each row of the tile: the next tile's entries and where
+  // this one's results go.
+  const T* next = nullptr;
+  int64_t next_step = 0;
+  const T* result = nullptr;
+  int64_t result_step = 0;
+  bool streams = false;  // whole aligned lines of results go past the caches
 };
 
 // Sixteen running sums for each of the K vectors of columns.  Row i goes to lane i mod 16, so that
@@ -104,9 +110,11 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
     const group<T, K> v = load_group<K>(x, Keep ? columns : lanes.count, splat(T(0)));
     const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
     place = Keep ? tile.kept + i * columns : passing[i & 1];
-    if (tile.ahead)
-      for (int line = 0; line < K * kVectorBytes; line += 64)
-        __builtin_prefetch((const char*)(tile.x + i * tile.x_step + tile.ahead) + line, 0, 2);
+    for (int line = 0; line < K * kVectorBytes; line += 64) {
+      if (tile.next) __builtin_prefetch((const char*)(tile.next + i * tile.next_step) + line, 0, 2);
+      if (tile.result)
+        __builtin_prefetch((const char*)(tile.result + i * tile.result_step) + line, 1, 2);
+    }
     EACH store(place + k * kWidth<T>, e.v[k]);
     x += x_step;
     return e;
@@ -182,11 +190,8 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
   if (!lanes.find_frames()) return false;
   if (tile.kept) {
     sum_columns<true>(tile, lanes);
-    // Whole aligned lines may go past the caches.
-    const bool streams = job.stream && count == K * kWidth<T> &&
-                         (uintptr_t(tile.y) | uintptr_t(tile.y_step) * sizeof(T)) % 64 == 0;
-    streams ? scale_columns<true>(tile, count, lanes.scale())
-            : scale_columns<false>(tile, count, lanes.scale());
+    tile.streams ? scale_columns<true>(tile, count, lanes.scale())
+                 : scale_columns<false>(tile, count, lanes.scale());
     return true;
   }
   sum_columns<false>(tile, lanes);
@@ -218,9 +223,13 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
     T* kept = keeps ? scratch<T, Kept>(job.n * columns) : nullptr;
-    const bool goes_on = job.fetch_ahead && (i + count) % job.run != 0;
-    const Tile<T> tile = {(const T*)slice.x,  x_step, (T*)slice.y, y_step, kept, job.n,
-                          goes_on ? count : 0};
+    Tile<T> tile = {(const T*)slice.x, x_step, (T*)slice.y, y_step, kept, job.n};
+    tile.streams =
+        job.stream && count == columns && (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
+    if (job.fetch_ahead && (i + count) % job.run != 0)
+      tile.next = tile.x + count, tile.next_step = x_step;
+    if (job.fetch_ahead && !tile.streams && job.op == Op::softmax)
+      tile.result = tile.y, tile.result_step = y_step;
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
     if (!done)

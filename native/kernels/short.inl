@@ -124,13 +124,12 @@ void run_short_rows(const Job& job, int64_t first, int bundle) {
     const Slice slice = slice_at(job, i);
     T* buffer = scratch<T>(columns * n);
     rows_to_columns((const T*)slice.x, n, count, buffer, columns);
-    if (job.fetch_ahead)
-      for (int64_t j = 0; j < count * n; j += 64 / int64_t(sizeof(T))) {
-        __builtin_prefetch((const T*)slice.x + count * n + j, 0, 2);
-        if (job.op != Op::logsumexp) __builtin_prefetch((const T*)slice.y + j, 1, 2);
-      }
     T* kept = job.op == Op::softmax ? buffer : nullptr;
-    const Tile<T> tile = {buffer, columns, buffer, columns, kept, n};
+    Tile<T> tile = {buffer, columns, buffer, columns, kept, n};
+    if (job.fetch_ahead) {
+      tile.next = (const T*)slice.x + count * n, tile.next_step = columns;
+      if (job.op != Op::logsumexp) tile.result = (const T*)slice.y, tile.result_step = columns;
+    }
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
     T* y = (T*)slice.y;
