@@ -8,7 +8,9 @@
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
-
+#include <atomic>
+#include <cstring>
+#include <limits>
 #include <string>
 
 #include "cpu.h"
@@ -23,6 +25,22 @@ namespace {
 
 [[noreturn]] void refuse(const char* name, const char* expected) {
   throw nb::type_error((std::string(name) + " must be " + expected).c_str());
+}
+
+// bfloat16 belongs to ml_dtypes, which gets its number from NumPy when it is imported.
+bool is_bfloat16(PyArrayObject* array) {
+  static std::atomic<int> known{-1};
+  const int type = PyArray_TYPE(array);
+  if (type == known) return true;
+  if (type < NPY_USERDEF) return false;
+  const nb::handle dtype(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
+  const nb::object kind = dtype.attr("type");
+  const auto is = [&](const char* attribute, const char* text) {
+    return std::strcmp(nb::cast<const char*>(kind.attr(attribute)), text) == 0;
+  };
+  if (!is("__name__", "bfloat16") || !is("__module__", "ml_dtypes")) return false;
+  known = type;
+  return true;
 }
 
 // An argument as an array; None gives one without data.  NumPy's own fields are read, because every
@@ -54,9 +72,7 @@ struct Given {
       case NPY_INT64:
         break;
       default:
-        // bfloat16 belongs to ml_dtypes and has no number of its own.
-        if (std::string(nb::cast<const char*>(given.attr("dtype").attr("name"))) != "bfloat16")
-          refuse(name, "float16, bfloat16, float32 or float64");
+        if (!is_bfloat16(object)) refuse(name, "float16, bfloat16, float32 or float64");
         array.dtype = DType::bf16;
     }
   }
@@ -81,7 +97,8 @@ void run(const Job& job) {
     SliceMap slice_map;
     kernels.finish(job, slice, states.data(), &slice_map);
     parallel_for(chunks, kChunk, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) kernels.map(job, slice, c, states[size_t(c)], slice_map);
+      for (int64_t c = begin; c < end; ++c)
+        kernels.map(job, slice, c, states[size_t(c)], slice_map);
     });
   }
 }
@@ -187,8 +204,10 @@ bool is_plain(nb::handle given) {
   if (!PyArray_CheckExact(given.ptr())) return false;
   auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
   const int type = PyArray_TYPE(array);
-  return (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_ISBEHAVED_RO(array) &&
-         PyArray_NDIM(array) > 0 && PyArray_NDIM(array) <= kMaxDims;
+  const bool served =
+      type == NPY_FLOAT || type == NPY_DOUBLE || type == NPY_HALF || is_bfloat16(array);
+  return served && PyArray_ISBEHAVED_RO(array) && PyArray_NDIM(array) > 0 &&
+         PyArray_NDIM(array) <= kMaxDims;
 }
 
 // The bytes from the first to past the last element.
@@ -226,8 +245,24 @@ int plain_axis(nb::handle axis, int dims) {
   return int(number < 0 ? number + dims : number);
 }
 
-nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle out) {
-  if (!is_plain(x)) return nb::none();
+// One number, of a kind that needs no closer look.
+bool plain_number(nb::handle given, double& number) {
+  if (PyFloat_CheckExact(given.ptr()))
+    number = PyFloat_AS_DOUBLE(given.ptr());
+  else if (PyLong_CheckExact(given.ptr()))
+    number = PyLong_AsDouble(given.ptr());
+  else
+    return false;
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    return false;
+  }
+  return true;
+}
+
+nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle temperature, nb::handle out) {
+  double degree;
+  if (!is_plain(x) || !plain_number(temperature, degree) || !(degree >= 0)) return nb::none();
   const Given from(x, "x");
   const int number = plain_axis(axis, from.array.dims);
   if (number < 0) return nb::none();
@@ -236,6 +271,7 @@ nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle out) {
   const Given to(result, "out");
   Plan plan(op, from.array, number);
   plan.add(plan.job.y, to.array);
+  if (degree != 1) plan.add_constant(plan.job.temperature, &degree);
   run_along_axis(plan);
   return result;
 }
@@ -372,12 +408,17 @@ NB_MODULE(_core, m) {
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
   m.def(
-      "plain_softmax", [](H x, H axis, H out) { return plain_map(Op::softmax, x, axis, out); },
-      "x"_a.none(), "axis"_a.none(), "out"_a.none());
+      "plain_softmax",
+      [](H x, H axis, H temperature, H out) {
+        return plain_map(Op::softmax, x, axis, temperature, out);
+      },
+      "x"_a.none(), "axis"_a.none(), "temperature"_a.none(), "out"_a.none());
   m.def(
       "plain_log_softmax",
-      [](H x, H axis, H out) { return plain_map(Op::log_softmax, x, axis, out); }, "x"_a.none(),
-      "axis"_a.none(), "out"_a.none());
+      [](H x, H axis, H temperature, H out) {
+        return plain_map(Op::log_softmax, x, axis, temperature, out);
+      },
+      "x"_a.none(), "axis"_a.none(), "temperature"_a.none(), "out"_a.none());
   m.def(
       "plain_logsumexp", [](H x, H axis) { return plain_reduction(Op::logsumexp, x, axis); },
       "x"_a.none(), "axis"_a.none());

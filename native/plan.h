@@ -50,6 +50,12 @@ class Plan {
       if (d != axis_) operand.stride[k++] = a.shape[d] == 1 ? 0 : a.stride[d];
   }
 
+  // One number for all slices.
+  void add_constant(Operand& operand, double* number) {
+    operand.data = reinterpret_cast<char*>(number);
+    std::fill(operand.stride, operand.stride + job.dims, 0);
+  }
+
   // For operations on single entries, when both operands have been added: runs as long as possible.
   void lengthen_runs() {
     merge_dims();
@@ -68,19 +74,17 @@ class Plan {
     job.run = job.slices;
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
-    // Tiles and batches are for floats and doubles as they lie; a mask or a sink takes single rows.
-    if (item < 4 || job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data ||
-        job.sink.data)
-      return;
+    // A mask or a sink takes single rows.
+    if (job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data || job.sink.data) return;
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
-      if (adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
+      if (item >= 4 && adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.n <= kBatchRow && job.slices > 2)
         job.traversal = Traversal::batches, job.bundle = kBatch;
-    } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
-               job.shape[job.dims - 1] >= kFewSlices) {
+    } else if (item >= 4 && job.x.stride[job.dims - 1] == item &&
+               job.y.stride[job.dims - 1] == item && job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
       job.bundle = kColumns;
       job.run = job.shape[job.dims - 1];

@@ -15,7 +15,7 @@ from numpy.exceptions import AxisError
 import softmax as sm
 import softmax.functions
 import softmax.threads
-from catalog import BFLOAT16, FUNCTIONS, having
+from catalog import BFLOAT16, DTYPES, FUNCTIONS, having
 
 
 class Logits(np.ndarray):
@@ -272,7 +272,7 @@ class WatchedKernels:
             assert per_slice is None or not np.may_share_memory(out, per_slice)
         self.kernels.softmax(x, out, axis, where, temperature, sink)
 
-    def plain_softmax(self, x, axis, out):
+    def plain_softmax(self, x, axis, temperature, out):
         return None
 
     def set_num_threads(self, n):
@@ -333,22 +333,25 @@ def test_plain_forms_leave_what_kernels_do_not_take(kernels):
         x[::-1],
         MEMORY.view(Subclass).reshape(2, 3, 4) + 1,
     ]
-    for odd in (1.0, [1.0], None, x.astype(int), x.astype("f2"), x.astype(">f8"), misaligned,
+    for odd in (1.0, [1.0], None, x.astype(int), x.astype("g"), x.astype(">f8"), misaligned,
                 x.view(Subclass), np.ma.array(x), np.array(2.0)):  # fmt: skip
-        assert kernels.plain_softmax(odd, -1, None) is None
+        assert kernels.plain_softmax(odd, -1, 1.0, None) is None
         assert kernels.plain_logsumexp(odd, -1) is None
         assert kernels.plain_sigmoid(odd, None) is None
     for axis in (3, -4, None, (0, 1), 1.0, True, 2**70, np.int64(0)):
-        assert kernels.plain_softmax(x, axis, None) is None
+        assert kernels.plain_softmax(x, axis, 1.0, None) is None
         assert kernels.plain_logsumexp(x, axis) is None
+    for temperature in (-1.0, np.nan, None, np.float64(1), "1", [1.0], 10**400):
+        assert kernels.plain_softmax(x, -1, temperature, None) is None
     for out in results:
-        assert kernels.plain_softmax(x, 0, out) is None
+        assert kernels.plain_softmax(x, 0, 1.0, out) is None
         assert kernels.plain_sigmoid(x, out) is None
     np.testing.assert_array_equal(MEMORY, np.arange(24.0))
 
 
-def test_plain_forms_agree_with_the_others(kernels):
-    x = np.random.default_rng(0).normal(size=(5, 3, 4)).astype("f4")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_plain_forms_agree_with_the_others(kernels, dtype):
+    x = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(dtype)
     for given in (x, x.T, x[::-1, ::2], x[:, :, ::-1], x[:0], x[:, :1]):
         mask = np.ones(given.shape, bool)
         for axis in (0, 1, 2, -1):
@@ -357,10 +360,14 @@ def test_plain_forms_agree_with_the_others(kernels):
                 assert type(plain) is type(other)
                 assert plain.shape == other.shape
                 np.testing.assert_array_equal(plain, other)
+            for temperature in (0, 0.5, 3, np.inf):
+                plain = sm.softmax(given, axis, temperature=temperature)
+                other = sm.softmax(given, axis, temperature=np.float64(temperature))
+                np.testing.assert_array_equal(plain, other)
         for function in (sm.sigmoid, sm.log_sigmoid, sm.softplus, sm.logit):
             same = function(np.ma.array(given, mask=np.zeros(given.shape, bool)))
-            np.testing.assert_array_equal(function(given), np.asarray(same))
-    assert type(sm.logsumexp(x[0, 0])) is np.float32
+            np.testing.assert_array_equal(function(given).astype(float), same.data.astype(float))
+    assert type(sm.logsumexp(x[0, 0])) is type(x[0, 0, 0])
 
 
 def test_threads_are_given_back(kernels, monkeypatch):

@@ -26,12 +26,13 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 // would wait for its sum longer than it computes.
 constexpr int64_t kApart = 256;
 
-template <class T, bool Tempered>
+template <class D, class T, bool Tempered>
 bool run_batch(const Job& job, int64_t first, int count) {
   constexpr int W = kWidth<T>, K = kBatch / W;
   const int64_t n = job.n, room = padded<T>(n);
   const T* x[kBatch];
   T* y[kBatch];
+  T* staged = std::is_same_v<D, T> ? nullptr : scratch<T>(kBatch * room);
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   alignas(64) T max[kBatch], rounder[kBatch], floor[kBatch], inverse[kBatch], inverse_lo[kBatch];
@@ -39,8 +40,13 @@ bool run_batch(const Job& job, int64_t first, int count) {
   Sums<T> sums[kBatch];
   for (int r = 0; r < count; ++r) {
     const Slice slice = slice_at(job, first + r);
-    x[r] = (const T*)slice.x;
-    y[r] = (T*)slice.y;
+    if constexpr (std::is_same_v<D, T>) {
+      x[r] = (const T*)slice.x;
+      y[r] = (T*)slice.y;
+    } else {  // 16-bit rows are widened in a scratch row, where their results go too
+      x[r] = y[r] = staged + r * room;
+      gather<D>(slice.x, job.x.along, n, y[r]);
+    }
     largest[r] = n >= kLongRow ? largest_lanes_of_long(x[r], n) : largest_lanes(x[r], n);
   }
   for (int r = count; r < kBatch; ++r) largest[r] = splat(T(0));
@@ -62,8 +68,9 @@ bool run_batch(const Job& job, int64_t first, int count) {
     frame.floor = single<T>(splat(floor[r]));
     frame.inverse = single<T>(splat(inverse[r]));
     frame.inverse_lo = single<T>(splat(inverse_lo[r]));
-    const Ahead<T> ahead =
-        job.fetch_ahead ? Ahead<T>{x[r] + kBatch * n, reduces ? nullptr : y[r]} : Ahead<T>();
+    const Ahead<T> ahead = job.fetch_ahead && !staged
+                               ? Ahead<T>{x[r] + kBatch * n, reduces ? nullptr : y[r]}
+                               : Ahead<T>();
     if (apart) {
       exp_row<Tempered>(x[r], kept + r * room, n, frame, ahead);
       continue;
@@ -107,10 +114,18 @@ bool run_batch(const Job& job, int64_t first, int count) {
   return true;
 }
 
-template <class T>
+template <class D, class T>
 void run_batch(const Job& job, int64_t first, int count) {
-  const bool done = count > 2 && (job.temperature.data ? run_batch<T, true>(job, first, count)
-                                                       : run_batch<T, false>(job, first, count));
-  if (!done)
-    for (int r = 0; r < count; ++r) run_slice<T, T>(job, slice_at(job, first + r));
+  const bool done = count > 2 && (job.temperature.data ? run_batch<D, T, true>(job, first, count)
+                                                       : run_batch<D, T, false>(job, first, count));
+  if (done) {
+    if constexpr (!std::is_same_v<D, T>) {
+      const int64_t length = job.op == Op::logsumexp ? 1 : job.n;
+      for (int r = 0; r < count; ++r)
+        scatter<D>(scratch<T>(0) + r * padded<T>(job.n), length, slice_at(job, first + r).y,
+                   job.y.along);
+    }
+    return;
+  }
+  for (int r = 0; r < count; ++r) run_slice<D, T>(job, slice_at(job, first + r));
 }

@@ -31,10 +31,10 @@ static void run(const Job& job, int64_t begin, int64_t end) {
           run_short_rows<T>(job, first, int(count));
           continue;
         }
-        if (job.traversal == Traversal::batches) {
-          run_batch<T>(job, first, int(count));
-          continue;
-        }
+      }
+      if (job.traversal == Traversal::batches) {
+        run_batch<D, T>(job, first, int(count));
+        continue;
       }
       job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first))
                              : run_slice<D, T>(job, slice_at(job, first));

@@ -13,15 +13,12 @@ import numpy.typing as npt
 from softmax._inputs import Array, Axis, Slices
 from softmax._kernels import kernels
 
-# Recognised by identity: to compare an array of temperatures with 1 would cost more than a call.
-ONE = 1.0
-
 
 def softmax(
     x: npt.ArrayLike,
     axis: Axis = -1,
     *,
-    temperature: npt.ArrayLike = ONE,
+    temperature: npt.ArrayLike = 1.0,
     where: npt.ArrayLike | None = None,
     sink: npt.ArrayLike | None = None,
     out: Array | None = None,
@@ -80,8 +77,8 @@ def softmax(
     >>> softmax([1, 2, 3], where=[True, True, False]).round(8)
     array([0.26894142, 0.73105858, 0.        ])
     """
-    if temperature is ONE and where is None and sink is None:
-        result = kernels.plain_softmax(x, axis, out)
+    if where is None and sink is None:
+        result = kernels.plain_softmax(x, axis, temperature, out)
         if result is not None:
             return result
     slices = Slices(x, axis, where)
@@ -93,7 +90,7 @@ def log_softmax(
     x: npt.ArrayLike,
     axis: Axis = -1,
     *,
-    temperature: npt.ArrayLike = ONE,
+    temperature: npt.ArrayLike = 1.0,
     where: npt.ArrayLike | None = None,
     sink: npt.ArrayLike | None = None,
     out: Array | None = None,
@@ -128,8 +125,8 @@ def log_softmax(
     >>> log_softmax([0.0, -40.0])
     array([-4.24835426e-18, -4.00000000e+01])
     """
-    if temperature is ONE and where is None and sink is None:
-        result = kernels.plain_log_softmax(x, axis, out)
+    if where is None and sink is None:
+        result = kernels.plain_log_softmax(x, axis, temperature, out)
         if result is not None:
             return result
     slices = Slices(x, axis, where)
@@ -276,7 +273,7 @@ def entropy(
     x: npt.ArrayLike,
     axis: Axis = -1,
     *,
-    temperature: npt.ArrayLike = ONE,
+    temperature: npt.ArrayLike = 1.0,
     where: npt.ArrayLike | None = None,
 ) -> Any:
     """Return the entropy -sum(p log(p)) of p = softmax(x), in nats.
