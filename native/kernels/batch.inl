@@ -51,9 +51,11 @@ bool run_batch(const Job& job, int64_t first, int count) {
     lanes.sum_lo[j] = load(sum_lo + j * kWidth<double>);
   }
   lanes.correct();
+  if (job.notes && !lanes.note(*job.notes, first)) return false;
+  if (job.notes && reduces) return true;
 
   if (job.op == Op::softmax) {
-    const LaneScale<T, K> scale = lanes.scale();
+    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
     alignas(64) T factor[kBatch], factor_lo[kBatch], largest[kBatch], top[kBatch];
     EACH store(factor + k * W, scale.factor.v[k]);
     EACH store(factor_lo + k * W, scale.factor_lo.v[k]);
@@ -89,6 +91,6 @@ void run_batches(const Job& job, int64_t begin, int64_t end) {
     const bool done = count > 2 && (job.temperature.data ? run_batch<T, true>(job, i, count)
                                                          : run_batch<T, false>(job, i, count));
     if (!done)
-      for (int r = 0; r < count; ++r) run_slice<T, T>(job, slice_at(job, i + r));
+      for (int r = 0; r < count; ++r) run_slice<T, T>(job, i + r);
   }
 }

@@ -26,7 +26,7 @@ static void run(const Job& job, int64_t begin, int64_t end) {
     }
     for (int64_t i = begin; i < end; ++i)
       job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i))
-                             : run_slice<D, T>(job, slice_at(job, i));
+                             : run_slice<D, T>(job, i);
   });
 }
 
@@ -56,8 +56,8 @@ static void elements(Op op, DType dtype, const char* x, int64_t x_step, char* y,
 }
 
 static void losses(const LossJob& job, int64_t begin, int64_t end) {
-  job.dtype == DType::f32 ? run_losses<float>(job, begin, end)
-                          : run_losses<double>(job, begin, end);
+  job.softmax.dtype == DType::f32 ? run_losses<float>(job, begin, end)
+                                  : run_losses<double>(job, begin, end);
 }
 
 extern const Kernels kernels;
