@@ -81,7 +81,8 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     # The rows of a target that is not labels take as much as the logits.
     fitting = entries // (max(1, n_classes) * (1 if layer.target.plain_labels else 2))
     if fitting < min(LEAST_ROWS, n_rows):
-        return class_chunks(layer, losses, entries // 4, room, scale, z_loss)
+        # There logits, their logarithms, the target and masks are held side by side.
+        return class_chunks(layer, losses, entries // 6, room, scale, z_loss)
     step = even_step(n_rows, fitting)
     chunk = np.empty(step * n_classes, layer.X.dtype)
     classes = slice(0, n_classes)

@@ -60,8 +60,10 @@ class Target:
         else:
             changes = self.smoothing > 0 or self.class_weight is not None
             given = self.matrix[part, classes]
-            rows = given if isinstance(given, np.ndarray) else given.toarray()
-            rows = rows.astype(dtype, order="C", copy=changes)
+            if isinstance(given, np.ndarray):
+                rows = given.astype(dtype, order="C", copy=changes)
+            else:
+                rows = given.astype(dtype).toarray(order="C")
         if self.smoothing:
             rows *= 1 - self.smoothing
             rows += self.smoothing / self.n_classes
@@ -255,7 +257,7 @@ def check_probabilities(matrix: Array, shape: tuple[int, ...]) -> Array:
     for start in range(0, len(matrix), step):
         rows = matrix[start : start + step].astype(np.float64)
         sums = rows.sum(axis=1)
-        negative: Array = ~(rows >= 0).all(axis=1)
+        negative = np.logical_or.reduce(~(rows >= 0), axis=1)
         wrong = negative | ~((abs(sums - 1) <= tolerance) | (sums == 0))
         if wrong.any():
             row = int(np.argmax(wrong))

@@ -97,8 +97,8 @@ def kl_divergence(
     scale = 1 / max(1, len(p)) if reduction == "mean" else 1.0
     for part in row_blocks(*p.shape):
         divergence, slope = divergence_rows(
-            p[part].astype(losses.dtype),
-            q[part].astype(losses.dtype),
+            p[part].astype(losses.dtype, order="C"),
+            q[part].astype(losses.dtype, order="C"),
             None if t is None else np.ascontiguousarray(t[part]),
         )
         losses[part] = scale * divergence
@@ -114,18 +114,18 @@ def divergence_rows(x_p: Array, x_q: Array, temperature: Array | None) -> tuple[
     q, log_q = tempered(x_q, temperature)
     with np.errstate(all="ignore"):
         t = np.ones((len(x_p), 1)) if temperature is None else temperature
-        tame = (
-            np.isfinite(x_p).all(1) & np.isfinite(x_q).all(1) & (t > 0)[:, 0] & (t < np.inf)[:, 0]
-        )
-        d = np.where(tame[:, None], log_ratio(x_p, x_q, p, log_p, t), log_q - log_p)
+        # Limits of the temperature, and classes that one of the two rules out, leave the plain way.
+        alike = np.isfinite(x_p) & np.isfinite(x_q) | (x_p == -np.inf) & (x_q == -np.inf)
+        tame: Any = np.logical_and.reduce(alike, axis=1, keepdims=True) & (t > 0) & (t < np.inf)
+        d = np.where(tame, log_ratio(x_p, x_q, p, log_p, t), log_q - log_p)
         near = d < 30  # beyond, exp(d) may overflow where p exp(d) = q does not
         terms = np.where(near, p * excess(d), (q - p) - p * d)
         terms = np.where(p == 0, q, terms)
         slopes = np.where(near & (p > 0), p * np.expm1(d), q - p)
         slopes = np.where(slopes == 0, slopes, slopes / t)
-        undefined = np.isnan(p).any(1) | np.isnan(q).any(1)
-        losses = np.where(undefined, np.nan, terms.sum(1))
-        return losses, np.where(undefined[:, None], np.nan, slopes)
+        undefined: Any = np.logical_or.reduce(np.isnan(p) | np.isnan(q), axis=1, keepdims=True)
+        losses = np.where(undefined[:, 0], np.nan, terms.sum(1))
+        return losses, np.where(undefined, np.nan, slopes)
 
 
 def tempered(x: Array, temperature: Array | None) -> tuple[Array, Array]:
@@ -139,6 +139,7 @@ def tempered(x: Array, temperature: Array | None) -> tuple[Array, Array]:
 def log_ratio(x_p: Array, x_q: Array, p: Array, log_p: Array, temperature: Array) -> Array:
     """Return log(q / p) from the differences of the logits, relative to the largest of them."""
     high, low = two_sum(x_q, -x_p)
+    high = np.where(np.isnan(high), -np.inf, high)  # what both rule out
     top = np.argmax(high, axis=1)[:, None]
     high -= np.take_along_axis(high, top, 1)
     low = np.where(np.isfinite(low), low, 0)

@@ -172,7 +172,7 @@ def each_loss(
     slopes = None if gradient is None else rows_along(gradient, axis)
     work = x.dtype if x.dtype.itemsize > 2 else FLOAT32
     for part in row_blocks(*rows.shape):
-        block = rows[part].astype(work, copy=False)
+        block = rows[part].astype(work, order="C", copy=False)
         slope = None if slopes is None else np.empty(block.shape, work)
         target.write_losses(kernels, block, part, losses[part], slope, scale, z_loss)
         if slopes is not None:
@@ -256,7 +256,7 @@ def focal_loss(
 
 def focal_rows(x: Array, t: Array, weights: Array, gamma: float) -> tuple[Array, Array]:
     """Return the weighted focal losses of rows, and their gradient."""
-    x = x.astype(t.dtype)
+    x = x.astype(t.dtype, order="C")
     log_p = np.empty_like(x)
     kernel_for(x.dtype, kernels, "log_softmax")(x, log_p, 1, None, None, None)
     with np.errstate(all="ignore"):
