@@ -49,7 +49,8 @@ enum class Traversal {
 struct SliceNotes {
   int64_t first = 0;  // the slice that the arrays begin with
   double* max = nullptr;
-  double* rest = nullptr;  // sum over the others of exp(x - max); nan where there is no distribution
+  double* rest =
+      nullptr;  // sum over the others of exp(x - max); nan where there is no distribution
   double* log_rest = nullptr;  // log1p of that
   double* factor = nullptr;    // given; null for 1
   double z_loss = 0;           // multiplies it by 1 + 2 z_loss (max + log_rest)

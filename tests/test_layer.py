@@ -186,7 +186,7 @@ def test_memory(kernels, scratch, sparse):
     sm.linear_cross_entropy(x, weight, target, return_grad=True, scratch_bytes=scratch)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak <= gradients + scratch + losses_and_weights + 30_000
+    assert peak <= gradients + scratch + losses_and_weights + 40_000
     assert rows * classes * 4 > 3 * scratch  # or nothing was shown
 
 

@@ -4,7 +4,9 @@
 INLINE vec<double> load_lanes(const double* p, int j, int count) {
   constexpr int W = kWidth<double>;
   const int here = count - j * W;
-  return here >= W ? load(p + j * W) : here > 0 ? load_first(p + j * W, here, splat(0.0)) : splat(0.0);
+  return here >= W  ? load(p + j * W)
+         : here > 0 ? load_first(p + j * W, here, splat(0.0))
+                    : splat(0.0);
 }
 INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
   constexpr int W = kWidth<double>;

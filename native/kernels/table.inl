@@ -25,8 +25,7 @@ static void run(const Job& job, int64_t begin, int64_t end) {
       if (job.traversal == Traversal::batches) return run_batches<T>(job, begin, end);
     }
     for (int64_t i = begin; i < end; ++i)
-      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i))
-                             : run_slice<D, T>(job, i);
+      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i)) : run_slice<D, T>(job, i);
   });
 }
 
