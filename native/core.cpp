@@ -160,13 +160,11 @@ void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle
   const int dims = x.array.dims;
   if (axis < 0) axis += dims;
   if (axis < 0 || axis >= dims) refuse("axis", "within logits' dimensions");
-  if (x.array.dtype != DType::f32 && x.array.dtype != DType::f64)
-    refuse("logits", "float32 or float64");
   // Labels, weights and losses are counted in the order in which the slices lie in memory.
   const int type = PyArray_TYPE(x.object);
   refuse_unless(x, "logits", type, PyArray_SIZE(x.object));
   refuse_unless(g, "gradient", type, PyArray_SIZE(x.object));
-  refuse_unless(t, "target", type, PyArray_SIZE(x.object));
+  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, PyArray_SIZE(x.object));
   LossJob job;
   const Op op = g.object ? Op::softmax : Op::logsumexp;
   Plan plan(op, x.array, axis);

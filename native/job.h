@@ -94,11 +94,11 @@ struct SliceMap {
   double factor = 1;         // of the probabilities
 };
 
-// Cross-entropy of contiguous float or double logits, with labels or probabilities.
+// Cross-entropy of contiguous logits, with labels or probabilities.
 struct LossJob {
   Job softmax;                      // of the logits, into the gradient
   const int64_t* labels = nullptr;  // -1 for a slice that does not count; null for probabilities
-  const char* targets = nullptr;    // probabilities, laid out as the logits
+  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float
   const double* weights = nullptr;  // of the slices; null for 1
   double scale = 1;                 // of all of them
   double z_loss = 0;                // adds (sum of the target) logsumexp^2

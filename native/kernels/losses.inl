@@ -214,13 +214,57 @@ void target_losses(LossGroup& group) {
 }
 
 template <class T>
+void run_group(LossGroup& group) {
+  if (group.job.softmax.n == 0)
+    std::fill(group.job.loss + group.first, group.job.loss + group.first + group.count, 0.0);
+  else
+    group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
+}
+
+struct WidenedRows;
+
+// 16-bit slices as rows of floats in a scratch buffer, in place of the logits and the gradient.
+template <class D>
+void run_widened(const LossJob& job, int64_t first, int count) {
+  const Job& softmax = job.softmax;
+  const int64_t n = softmax.n;
+  float* rows = scratch<float, WidenedRows>(count * n + 1);
+  for (int i = 0; i < count; ++i)
+    gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
+  LossJob wide = job;
+  wide.softmax.dtype = DType::f32;
+  wide.softmax.dims = 1;
+  wide.softmax.shape[0] = count;
+  wide.softmax.fetch_ahead = false;
+  wide.softmax.traversal = n <= kBatchRow ? Traversal::batches : Traversal::rows;
+  for (Operand* operand : {&wide.softmax.x, &wide.softmax.y}) {
+    operand->data = (char*)rows;
+    operand->along = sizeof(float);
+    operand->stride[0] = n * int64_t(sizeof(float));
+  }
+  if (wide.labels) wide.labels += first;
+  if (wide.targets) wide.targets += first * n * int64_t(sizeof(float));
+  if (wide.weights) wide.weights += first;
+  wide.loss += first;
+  LossGroup group(wide, 0, count);
+  run_group<float>(group);
+  if (group.derives())
+    for (int i = 0; i < count; ++i)
+      scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
+}
+
+template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  const int step = loss_group(job.softmax);
+  const int step = std::is_same_v<D, T>         ? loss_group(job.softmax)
+                   : job.softmax.n <= kBatchRow ? kBatch
+                                                : 1;
   for (int64_t i = begin; i < end; i += step) {
-    LossGroup group(job, i, int(end - i < step ? end - i : step));
-    if (job.softmax.n == 0)
-      std::fill(job.loss + i, job.loss + i + group.count, 0.0);
-    else
-      job.labels ? label_losses<T>(group) : target_losses<T>(group);
+    const int count = int(end - i < step ? end - i : step);
+    if constexpr (std::is_same_v<D, T>) {
+      LossGroup group(job, i, count);
+      run_group<T>(group);
+    } else {
+      run_widened<D>(job, i, count);
+    }
   }
 }

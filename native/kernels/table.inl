@@ -55,8 +55,8 @@ static void elements(Op op, DType dtype, const char* x, int64_t x_step, char* y,
 }
 
 static void losses(const LossJob& job, int64_t begin, int64_t end) {
-  job.softmax.dtype == DType::f32 ? run_losses<float>(job, begin, end)
-                                  : run_losses<double>(job, begin, end);
+  with_types(job.softmax.dtype,
+             [&](auto d, auto t) { run_losses<decltype(d), decltype(t)>(job, begin, end); });
 }
 
 extern const Kernels kernels;

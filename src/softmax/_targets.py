@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softmax._inputs import (
+    FLOAT32,
     FLOAT64,
     LONGDOUBLE,
     Array,
@@ -91,7 +92,9 @@ class Target:
         if self.labels is not None and not self.smoothing:
             name, target = "cross_entropy", self.labels[part]
         else:
-            name, target = "cross_entropy_soft", self.rows(part, logits.dtype)
+            # 16-bit logits are widened by the kernel, and rows of a target need not be rounded.
+            wide = np.result_type(logits.dtype, FLOAT32)
+            name, target = "cross_entropy_soft", self.rows(part, wide)
         kernel = kernel_for(logits.dtype, kernels, name)
         weights = None if self.weights is None else self.weights[part]
         kernel(logits, target, weights, losses, gradient, -1, scale, z_loss)

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from softmax._inputs import (
-    FLOAT32,
     Array,
     as_array,
     as_floating,
@@ -36,6 +35,8 @@ from softmax._targets import (
     wide_dtype,
     without_axis,
 )
+
+TERMS_OF_AN_ENTRY = 32  # of binary cross-entropy: blocks are shorter by this, to stay in the cache
 
 
 def cross_entropy(
@@ -164,21 +165,19 @@ def each_loss(
 ) -> Array:
     """Return the weighted loss of each slice, and write the gradient."""
     losses = np.empty(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
-    if target.plain_labels and x.dtype.itemsize > 2:
+    if target.plain_labels:
         kernel = kernel_for(x.dtype, kernels, "cross_entropy")
         kernel(x, target.labels, target.weights, losses, gradient, axis, scale, z_loss)
         return losses
     rows = rows_along(x, axis)
-    slopes = None if gradient is None else rows_along(gradient, axis)
-    work = x.dtype if x.dtype.itemsize > 2 else FLOAT32
+    slopes = None if gradient is None else np.empty(rows.shape, x.dtype)
     for part in row_blocks(*rows.shape):
-        block = rows[part].astype(work, order="C", copy=False)
-        slope = None if slopes is None else np.empty(block.shape, work)
+        block = np.ascontiguousarray(rows[part])
+        slope = None if slopes is None else slopes[part]
         target.write_losses(kernels, block, part, losses[part], slope, scale, z_loss)
-        if slopes is not None:
-            slopes[part] = slope
     if gradient is not None and slopes is not None:
-        np.moveaxis(gradient, axis, -1)[...] = slopes.reshape(np.moveaxis(gradient, axis, -1).shape)
+        moved = np.moveaxis(gradient, axis, -1)
+        moved[...] = slopes.reshape(moved.shape)
     return losses
 
 
@@ -338,32 +337,34 @@ def binary_cross_entropy(
     t = as_array(target, "target")
     if t.shape != x.shape:
         raise ValueError(f"target must have the shape of logits, {x.shape}, got {t.shape}")
-    wide = wide_dtype(x.dtype)
-    t = t.astype(wide)
-    if not ((t >= 0) & (t <= 1)).all():
-        outside = t[~((t >= 0) & (t <= 1))][0]
-        raise ValueError(f"target must be between 0 and 1, got {outside!s}")
     weights = read_weights(sample_weight, x.shape, "sample_weight")
     positive = read_weights(pos_weight, x.shape, "pos_weight")
-    holds = (1 - label_smoothing) * t.reshape(-1) + label_smoothing / 2
-    fails = (1 - label_smoothing) * (1 - t.reshape(-1)) + label_smoothing / 2
-    holds = holds if positive is None else holds * positive
-    scale = scale_for(reduction, x.size if weights is None else float(weights.sum()))
-    weight = scale if weights is None else weights * scale
-    flat = x.reshape(-1).astype(wide)
-    losses = weighted_entries("softplus", flat, holds, fails, weight)
-    loss = reduced(losses.sum(0), reduction, x.shape, x.dtype)
-    if not return_grad:
-        return loss
-    down, up = weighted_entries("sigmoid", flat, holds, fails, weight)
-    return loss, (up - down).astype(x.dtype).reshape(x.shape)
+    total = x.size if weights is None else float(weights.sum())
+    scale = scale_for(reduction, total)
+    shape, x, t = x.shape, x.reshape(-1), t.reshape(-1)
+    outside = ~((t >= 0) & (t <= 1))
+    if outside.any():
+        raise ValueError(f"target must be between 0 and 1, got {t[outside][0]!s}")
+    losses = np.empty(x.shape, wide_dtype(x.dtype))
+    slopes = np.empty(x.shape, x.dtype) if return_grad else None
+    for part in row_blocks(x.size, TERMS_OF_AN_ENTRY):
+        entries, holds = (a[part].astype(losses.dtype) for a in (x, t))
+        holds = (1 - label_smoothing) * holds + label_smoothing / 2
+        fails = (1 - label_smoothing) * (1 - t[part].astype(losses.dtype)) + label_smoothing / 2
+        holds = holds if positive is None else holds * positive[part]
+        factors = np.stack([holds, fails]) * (scale if weights is None else weights[part] * scale)
+        losses[part] = of_both_signs("softplus", entries, factors).sum(0)
+        if slopes is not None:
+            down, up = of_both_signs("sigmoid", entries, factors)
+            slopes[part] = up - down
+    loss = reduced(losses, reduction, shape, x.dtype)
+    return loss if slopes is None else (loss, slopes.reshape(shape))
 
 
-def weighted_entries(
-    kernel: str, x: Array, holds: Array, fails: Array, weight: Array | float
-) -> Array:
-    """Return weight * holds * f(-x) and weight * fails * f(x), 0 where a factor is 0."""
-    values, factors = np.stack([-x, x]), weight * np.stack([holds, fails])
+def of_both_signs(kernel: str, x: Array, factors: Array) -> Array:
+    """Return f(-x) and f(x) times their factors, 0 where those are 0."""
+    values = np.stack([-x, x])
     kernel_for(x.dtype, kernels, kernel)(values, values)
-    losses: Array = np.multiply(factors, values, out=np.zeros_like(values), where=factors != 0)
-    return losses
+    with np.errstate(invalid="ignore"):
+        products: Array = np.where(factors == 0, 0, factors * values)
+    return products
