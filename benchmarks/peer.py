@@ -41,10 +41,10 @@ class Peer:
         """The call to time, writing into an array made beforehand if `reuse`."""
         own = getattr(self, case.operation, None)
         variant = "plain" if case.variant == "sweep" else case.variant
-        if reuse and (own or (case.operation, variant) not in self.takes_out):
+        if reuse and (case.operation, variant) not in self.takes_out:
             raise UnsupportedError("has no out=")
         if own and variant == "plain":
-            return own(arrays)
+            return own(arrays, reuse) if reuse else own(arrays)
         if case.operation not in self.functions or not hasattr(self, variant):
             raise UnsupportedError("has no such function")
         into = {"out": self.native(arrays.empty_result())} if reuse else {}

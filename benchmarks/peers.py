@@ -54,8 +54,11 @@ class Ours(Peer):
     def softmax_jvp(self, a: Arrays) -> Call:
         return partial(self.package.softmax_jvp, a.x, a.dp, axis=a.axis)
 
-    def cross_entropy(self, a: Arrays) -> Call:
-        return partial(self.package.cross_entropy, a.x, a.target, return_grad=True)
+    def cross_entropy(self, a: Arrays, in_place: bool = False) -> Call:
+        """The gradient in a new array, or, like the softmax beside it, in that of the logits."""
+        x = a.x.copy() if in_place else a.x
+        into = {"out": x} if in_place else {}
+        return partial(self.package.cross_entropy, x, a.target, return_grad=True, **into)
 
     def linear_cross_entropy(self, a: Arrays) -> Call:
         layer = self.package.linear_cross_entropy

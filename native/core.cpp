@@ -78,6 +78,14 @@ struct Given {
   }
 };
 
+// Raises where an array that was given is not contiguous, of that type and of that size.
+void refuse_unless(const Given& given, const char* name, int type, int64_t size) {
+  if (!given.object) return;
+  if (PyArray_TYPE(given.object) != type || !PyArray_IS_C_CONTIGUOUS(given.object) ||
+      PyArray_SIZE(given.object) != size)
+    refuse(name, "contiguous, of the dtype and the size that go with the logits");
+}
+
 void run(const Job& job) {
   const Kernels& kernels = chosen_kernels();
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
@@ -106,13 +114,14 @@ void run(const Job& job) {
 // Arrays of fewer bytes are near: in the second-level cache of any processor of today.
 constexpr int64_t kNear = 1 << 18;
 
-void run_along_axis(Plan& plan) {
+// Call when the plan has all its operands.
+const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
   job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data;
   plan.choose_traversal();
-  run(job);
+  return job;
 }
 
 // An operation along an axis; the arguments it does not have are None.
@@ -138,7 +147,7 @@ void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Arguments& 
   plan.add(job.sign, sign.array);
   job.factor = arguments.factor;
   job.reverse = arguments.reverse;
-  run_along_axis(plan);
+  run(settled(plan));
 }
 
 // Entries one by one: contiguous runs of both arrays where they have them.
@@ -170,29 +179,53 @@ void elementwise(Op op, nb::handle x, nb::handle out) {
   });
 }
 
+// Cross-entropy of each slice; one of labels and targets is None.
 void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle weights,
-            nb::handle loss, nb::handle gradient) {
-  const Given x(logits, "logits"), t(targets, "target"), w(weights, "weights"), l(loss, "loss"),
-      g(gradient, "gradient");
+            nb::handle loss, nb::handle gradient, int axis, double scale, double z_loss) {
+  const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
+      w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient");
+  const int dims = x.array.dims;
+  if (axis < 0) axis += dims;
+  if (axis < 0 || axis >= dims) refuse("axis", "within logits' dimensions");
+  // Labels, weights and losses are counted in the order in which the slices lie in memory.
+  const int type = PyArray_TYPE(x.object);
+  refuse_unless(x, "logits", type, PyArray_SIZE(x.object));
+  refuse_unless(g, "gradient", type, PyArray_SIZE(x.object));
+  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, PyArray_SIZE(x.object));
   LossJob job;
-  job.dtype = x.array.dtype;
-  if (job.dtype != DType::f32 && job.dtype != DType::f64) refuse("logits", "float32 or float64");
-  job.classes = x.array.shape[1];
-  job.logits = x.array.data;
-  job.targets = t.array.data;
-  job.weights = (const double*)w.array.data;
-  job.loss = (double*)l.array.data;
-  job.gradient = g.array.data;
-  const Given label(labels, "target");
-  if (label.object) {
-    if (PyArray_TYPE(label.object) != NPY_INT64 || !PyArray_IS_C_CONTIGUOUS(label.object))
-      refuse("target", "contiguous int64");
-    job.labels = reinterpret_cast<const int64_t*>(label.array.data);
-    for (int64_t i = 0; i < label.array.shape[0]; ++i)
-      if (job.labels[i] >= job.classes) refuse("target", "less than the number of classes");
+  const Op op = g.object ? Op::softmax : Op::logsumexp;
+  Plan plan(op, x.array, axis);
+  const int64_t slices = plan.job.slices;
+  refuse_unless(label, "target", NPY_INT64, slices);
+  refuse_unless(w, "weights", NPY_DOUBLE, slices);
+  refuse_unless(l, "loss", NPY_DOUBLE, slices);
+  if (slices == 0) return;
+  if (g.object) {
+    plan.add(plan.job.y, g.array);
+  } else {
+    // Nothing is written, but the plan asks how results would lie.
+    Array result = x.array;
+    int64_t step = item_size(result.dtype);
+    for (int d = dims - 1; d >= 0; --d) {
+      result.shape[d] = d == axis ? 1 : x.array.shape[d];
+      result.stride[d] = step;
+      step *= result.shape[d];
+    }
+    plan.add(plan.job.y, result);
   }
+  job.softmax = settled(plan);
+  job.labels = reinterpret_cast<const int64_t*>(label.array.data);
+  job.targets = t.array.data;
+  job.weights = reinterpret_cast<const double*>(w.array.data);
+  job.scale = scale;
+  job.z_loss = z_loss;
+  job.loss = reinterpret_cast<double*>(l.array.data);
+  if (job.labels && *std::max_element(job.labels, job.labels + slices) >= plan.job.n)
+    refuse("target", "less than the number of classes");
+  if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
+    refuse("axis", "the last where target holds probabilities");
   const Kernels& kernels = chosen_kernels();
-  parallel_for(x.array.shape[0], job.classes,
+  parallel_for(job.softmax.bundles(), plan.job.n * job.softmax.bundle,
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
 }
 
@@ -272,7 +305,7 @@ nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle temperatur
   Plan plan(op, from.array, number);
   plan.add(plan.job.y, to.array);
   if (degree != 1) plan.add_constant(plan.job.temperature, &degree);
-  run_along_axis(plan);
+  run(settled(plan));
   return result;
 }
 
@@ -294,7 +327,7 @@ nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
     reduced.stride[d] = d == number ? 0 : to.array.stride[k++];
   Plan plan(op, from.array, number);
   plan.add(plan.job.y, reduced);
-  run_along_axis(plan);
+  run(settled(plan));
   return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(result.release().ptr())));
 }
 
@@ -397,16 +430,18 @@ NB_MODULE(_core, m) {
   m.def("logit", [](H x, H out) { elementwise(Op::logit, x, out); }, "x"_a, "out"_a);
   m.def(
       "cross_entropy",
-      [](H logits, H target, H weights, H loss, H gradient) {
-        losses(logits, target, nb::none(), weights, loss, gradient);
+      [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {
+        losses(logits, target, nb::none(), weights, loss, gradient, axis, scale, z_loss);
       },
-      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
+      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
+      "scale"_a = 1.0, "z_loss"_a = 0.0);
   m.def(
       "cross_entropy_soft",
-      [](H logits, H target, H weights, H loss, H gradient) {
-        losses(logits, nb::none(), target, weights, loss, gradient);
+      [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {
+        losses(logits, nb::none(), target, weights, loss, gradient, axis, scale, z_loss);
       },
-      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
+      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
+      "scale"_a = 1.0, "z_loss"_a = 0.0);
   m.def(
       "plain_softmax",
       [](H x, H axis, H temperature, H out) {

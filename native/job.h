@@ -44,6 +44,18 @@ enum class Traversal {
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
 };
 
+// What a softmax that serves a loss leaves of each slice, and what it multiplies each slice's
+// results by.
+struct SliceNotes {
+  int64_t first = 0;  // the slice that the arrays begin with
+  double* max = nullptr;
+  double* rest =
+      nullptr;  // sum over the others of exp(x - max); nan where there is no distribution
+  double* log_rest = nullptr;  // log1p of that
+  double* factor = nullptr;    // given; null for 1
+  double z_loss = 0;           // multiplies it by 1 + 2 z_loss (max + log_rest)
+};
+
 struct Job {
   Op op;
   DType dtype;
@@ -59,6 +71,8 @@ struct Job {
   bool reverse = false;      // cumulative from the end
   bool fetch_ahead = false;  // the arrays exceed the second-level cache
   bool stream = false;       // the result exceeds the last-level cache: columns are written past it
+  // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
+  const SliceNotes* notes = nullptr;
 
   // Slices are worked on in bundles.  Each run of neighbours is cut into bundles by itself, the
   // first `lead` slices short, so that the others start on a cache line.
@@ -96,19 +110,18 @@ struct SliceMap {
   State state;               // otherwise: of the entries and the sink
   double max = 0;            // the maximum left out of log_rest
   double log_rest = 0;       // log1p(sum over the others of exp((x - max) / T))
+  double factor = 1;         // of the probabilities
 };
 
-// Cross-entropy of contiguous float or double logits (rows, classes), with labels or probabilities.
+// Cross-entropy of contiguous logits, with labels or probabilities.
 struct LossJob {
-  DType dtype;
-  int64_t classes = 0;
-  const char* logits = nullptr;
-  const int64_t* labels =
-      nullptr;                    // -1 for a row that does not count; null where targets are given
-  const char* targets = nullptr;  // probabilities, of the dtype of the logits
-  const double* weights = nullptr;  // null for 1
+  Job softmax;                      // of the logits, into the gradient
+  const int64_t* labels = nullptr;  // -1 for a slice that does not count; null for probabilities
+  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float
+  const double* weights = nullptr;  // of the slices; null for 1
+  double scale = 1;                 // of all of them
+  double z_loss = 0;                // adds (sum of the target) logsumexp^2
   double* loss = nullptr;
-  char* gradient = nullptr;  // null where it is not asked for; may be the logits
 };
 
 // One instruction set's kernels.
@@ -123,7 +136,7 @@ struct Kernels {
   // Elementwise operations on `count` elements with strides in bytes.
   void (*elements)(Op, DType, const char* x, int64_t x_step, char* y, int64_t y_step,
                    int64_t count);
-  // Rows begin .. end - 1 of a loss over contiguous logits, and its gradient (losses.inl).
+  // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl).
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
 };
 

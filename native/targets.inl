@@ -5,6 +5,7 @@
 // standard library or of this project that was compiled for AVX-512 can be the copy that the linker
 // keeps for everyone.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -64,6 +65,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/log.inl"
 #include "kernels/reduce.inl"
 #include "kernels/stage.inl"
+#include "kernels/notes.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"
 #include "kernels/batch.inl"

@@ -68,7 +68,7 @@ class Function:
 
     def bound(self, dtype):
         """Return the largest error allowed where the result is normal."""
-        return _once_rounded(self.ulp, dtype)
+        return once_rounded(self.ulp, dtype)
 
     def errors(self, got, exact, dtype):
         """Return each entry's error as a fraction of what is allowed.
@@ -81,11 +81,11 @@ class Function:
         allowed = np.full(units.shape, self.bound(dtype))
         if self.subnormal is not None:
             small = oracle.is_subnormal(exact, dtype)
-            allowed[small] = _once_rounded(self.subnormal, dtype)
+            allowed[small] = once_rounded(self.subnormal, dtype)
         return units / allowed
 
 
-def _once_rounded(ulp, dtype):
+def once_rounded(ulp, dtype):
     return 0.5 + ulp / _FLOAT32_UNITS[dtype] if dtype in _FLOAT32_UNITS else ulp
 
 

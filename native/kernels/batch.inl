@@ -83,9 +83,11 @@ bool run_batch(const Job& job, int64_t first, int count) {
     for (int r = 0; r < count; ++r) sums[r] = sum_row(kept + r * room, n);
   totals_of(sums, lanes.sum, lanes.sum_lo);
   lanes.correct();
+  if (job.notes && !lanes.note(*job.notes, first)) return false;
+  if (job.notes && reduces) return true;
 
   if (job.op == Op::softmax) {
-    const LaneScale<T, K> scale = lanes.scale();
+    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
     alignas(64) T factor[kBatch], factor_lo[kBatch], largest[kBatch], top[kBatch];
     EACH store(factor + k * W, scale.factor.v[k]);
     EACH store(factor_lo + k * W, scale.factor_lo.v[k]);
@@ -127,5 +129,5 @@ void run_batch(const Job& job, int64_t first, int count) {
     }
     return;
   }
-  for (int r = 0; r < count; ++r) run_slice<D, T>(job, slice_at(job, first + r));
+  for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }

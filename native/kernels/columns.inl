@@ -190,13 +190,17 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
   if (!lanes.find_frames()) return false;
   if (tile.kept) {
     sum_columns<true>(tile, lanes);
-    tile.streams ? scale_columns<true>(tile, count, lanes.scale())
-                 : scale_columns<false>(tile, count, lanes.scale());
+    if (job.notes && !lanes.note(*job.notes, first)) return false;
+    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
+    tile.streams ? scale_columns<true>(tile, count, scale)
+                 : scale_columns<false>(tile, count, scale);
     return true;
   }
   sum_columns<false>(tile, lanes);
+  if (job.notes && !lanes.note(*job.notes, first)) return false;
+  if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
-    exp_columns(tile, lanes, lanes.scale());
+    exp_columns(tile, lanes, lanes.scale(job.notes, first));
     return true;
   }
   group<T, K> hi, lo;
@@ -233,6 +237,6 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
     if (!done)
-      for (int c = 0; c < count; ++c) run_slice<T, T>(job, slice_at(job, i + c));
+      for (int c = 0; c < count; ++c) run_slice<T, T>(job, i + c);
   }
 }

@@ -1,122 +1,263 @@
-// Cross-entropy and its gradient in one pass: reduce a row of logits, then turn it into w (p -
-// target). The loss is log(1 + rest) + (max - x_label), never the difference of two large numbers;
-// so is the gradient of a label that is the largest entry, minus the sum of the others.
+// Cross-entropy and its gradient: the softmax of a group of slices by whichever traversal serves
+// them, with each slice's weight as a factor, then what the target changes, while the bundle is in
+// the cache.
+//
+// The loss is log(1 + rest) + (max - x_label), never the difference of two large numbers; so is the
+// gradient of a label that is the largest entry: minus the sum of the others.
 
-// A row of contiguous logits as a job of its own, for the pieces that rows.inl has.
-template <class T>
-Job job_of_row(const T* x, int64_t n) {
-  Job job;
-  job.op = Op::log_softmax;
-  job.dtype = sizeof(T) == 4 ? DType::f32 : DType::f64;
-  job.n = n;
-  job.slices = 1;
-  job.x.data = (char*)x;
-  job.x.along = job.y.along = sizeof(T);
-  return job;
+template <class D, class T>
+void run_bundle(const Job& job, int64_t first, int count);
+
+// The largest bundle of slices.
+constexpr int kLossGroup = kColumns;
+
+// Where a slice begins in one of the job's arrays.
+INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
+  if (job.dims == 1) return array.data + slice * array.stride[0];
+  int64_t at = 0;
+  for (int d = job.dims - 1; d >= 0; slice /= job.shape[d--])
+    at += slice % job.shape[d] * array.stride[d];
+  return array.data + at;
 }
 
-template <class T>
-void label_row(const T* x, int64_t n, int64_t label, double weight, double* loss, T* gradient) {
-  const double inf = std::numeric_limits<double>::infinity();
-  if (label < 0 || weight == 0) {
-    *loss = 0;
-    if (gradient) std::memset(gradient, 0, size_t(n) * sizeof(T));
-    return;
-  }
-  const Job job = job_of_row(x, n);
-  const Slice slice = slice_at(job, 0);
-  const double at_label = x[label];
-  const bool keeps = gradient && n <= kChunk;
-  T* kept = keeps ? scratch<T, Kept>(padded<T>(n)) : nullptr;
-  State state;
-  for (int64_t c = 0; c * kChunk < n; ++c) {
-    const State one =
-        reduce_chunk(x + c * kChunk, chunk_length(job, c), Inverse<T>(), Room<T>{kept});
-    state = c == 0 ? one : merge(state, one);
-  }
-  if (!state.ordinary()) {
-    const SliceMap map = limit_of<T, T>(job, slice, state);
-    const double p = std::exp(at_label == map.pick ? map.top : map.rest);
-    *loss = weight * (map.top != map.top ? map.top : at_label == map.pick ? -map.top : inf);
-    if (!gradient) return;
-    for (int64_t i = 0; i < n; ++i)
-      gradient[i] = T(weight * std::exp(x[i] == map.pick ? map.top : map.rest));
-    gradient[label] = T(weight * (p - 1));
-    return;
-  }
-  const double rest = sum_of_rest<T, T>(job, slice, state, Inverse<T>());
-  *loss = weight * (log1p(splat(rest))[0] + (state.max - at_label));
-  if (!gradient) return;
-  // p - 1 of the label, from what the others have where it is the largest.
-  const double own =
-      at_label == state.max ? -rest / (1 + rest) : std::exp(at_label - state.max) / (1 + rest) - 1;
-  State unit;
-  const Frame<T> frame = frame_around(T(state.max), Inverse<T>(), unit);
-  Scale<T> scale = scale_of<T>(state, unit);
-  const double factor = (double(scale.factor) + double(scale.factor_lo)) * weight;
-  scale.factor_lo =
-      T(sizeof(T) == 4 ? factor - double(T(factor)) : double(scale.factor_lo) * weight);
-  scale.factor = T(sizeof(T) == 4 ? factor : double(scale.factor) * weight);
-  scale.top = T(double(scale.top) * weight);
-  if (keeps) {
-    scale_row(kept, gradient, n, scale);
-  } else {
-    unit.shift != 0 ? softmax_row<true, false>(x, gradient, n, frame, scale)
-                    : softmax_row<false, false>(x, gradient, n, frame, scale);
-  }
-  gradient[label] = T(weight * own);
+constexpr std::array<double, kLossGroup> filled(double value) {
+  std::array<double, kLossGroup> array{};
+  for (double& one : array) one = value;
+  return array;
 }
 
-// Against a row of probabilities: sum of t (-log p), and (sum of t) p - t, of which the top entry's
+// What is known of each slice of a group.
+struct LossGroup {
+  const LossJob& job;
+  int64_t first;
+  int count;
+  bool all_count = true;  // no weight is 0
+  SliceNotes notes;
+  alignas(64) double max[kLossGroup], rest[kLossGroup], log_rest[kLossGroup], factor[kLossGroup],
+      weight[kLossGroup];
+
+  LossGroup(const LossJob& of, int64_t begin, int number) : job(of), first(begin), count(number) {
+    for (int i = 0; i < count; ++i) {
+      const bool counts = !job.labels || job.labels[first + i] >= 0;
+      weight[i] = counts ? (job.weights ? job.weights[first + i] : 1) * job.scale : 0;
+      all_count &= weight[i] != 0;
+      factor[i] = weight[i];
+    }
+    const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
+    notes = {first, max, rest, log_rest, plain ? nullptr : factor, job.z_loss};
+  }
+
+  bool derives() const { return job.softmax.op == Op::softmax; }
+
+  template <class T>
+  const T* logits(int i) const {
+    return (const T*)start_of(job.softmax, job.softmax.x, first + i);
+  }
+  template <class T>
+  T* gradient(int i) const {
+    return (T*)start_of(job.softmax, job.softmax.y, first + i);
+  }
+
+  template <class T>
+  void run_softmax() const {
+    Job softmax = job.softmax;
+    softmax.notes = &notes;
+    run_bundle<T, T>(softmax, first, count);
+  }
+
+  // From `below` and `mass`, the sums of t (max - x) and of t, to the losses; from `others` and
+  // `own`, the sum of the other t and that of the largest entry, to its gradient.
+  void finish(const double* below, const double* mass, const double* others, const double* own,
+              double* at_top) const {
+    for (int j = 0; j * kWidth<double> < count; ++j) {
+      const int at = j * kWidth<double>;
+      const vec<double> w = load(weight + at), r = load(rest + at), l = load(log_rest + at);
+      const vec<double> m = load(mass + at);
+      vec<double> loss = load(below + at) + m * l, pull = load(others + at);
+      if (job.z_loss != 0) {
+        const vec<double> logsumexp = load(max + at) + l;
+        loss = loss + m * job.z_loss * logsumexp * logsumexp;
+        pull = pull + m * 2 * job.z_loss * logsumexp;
+      }
+      store_lanes(job.loss + first, j, count, w * loss);
+      store(at_top + at, w * (pull - load(own + at) * r) / (1 + r));
+    }
+  }
+
+  // Slices of weight 0 count for nothing, whatever stands in them.
+  template <class T>
+  void leave_out() const {
+    for (int i = 0; i < count && !all_count; ++i) {
+      if (weight[i] != 0) continue;
+      job.loss[first + i] = 0;
+      if (!derives()) continue;
+      char* y = (char*)gradient<T>(i);
+      for (int64_t k = 0; k < job.softmax.n; ++k) *(T*)(y + k * job.softmax.y.along) = 0;
+    }
+  }
+};
+
+template <class T>
+void label_losses(const LossGroup& group) {
+  const Job& softmax = group.job.softmax;
+  alignas(64) double at_label[kLossGroup], below[kLossGroup], at_top[kLossGroup];
+  alignas(64) static constexpr auto none = filled(0), one = filled(1);
+  const int64_t* labels = group.job.labels + group.first;
+  for (int i = 0; i < group.count; ++i) {
+    const int64_t label = labels[i] < 0 ? 0 : labels[i];
+    at_label[i] = *(const T*)((const char*)group.logits<T>(i) + label * softmax.x.along);
+  }
+  group.run_softmax<T>();
+  for (int i = 0; i < group.count; ++i)
+    below[i] = at_label[i] == group.max[i] ? 0 : group.max[i] - at_label[i];
+  group.finish(below, one.data(), none.data(), one.data(), at_top);
+  if (group.derives())
+    for (int i = 0; i < group.count; ++i) {
+      const int64_t label = labels[i] < 0 ? 0 : labels[i];
+      T& own = *(T*)((char*)group.gradient<T>(i) + label * softmax.y.along);
+      const double other = double(own) - group.weight[i];
+      own = T(at_label[i] == group.max[i] ? at_top[i] : other);
+    }
+  group.leave_out<T>();
+}
+
+// A row of probabilities t seen beside its logits.
+struct TargetRow {
+  int64_t top = 0;    // the position of one largest entry
+  double own = 0;     // its t
+  double others = 0;  // the sum of the other t
+  double below = 0;   // the sum of t (max - x)
+};
+
+// The sum of W lanes, each with what rounding took from it.
+INLINE Pair gathered(vec<double> sum, vec<double> low) {
+  Pair total = {0, 0};
+  for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
+  return total;
+}
+
+INLINE vec<double> load_double(const float* p) { return load_wide(p); }
+INLINE vec<double> load_double(const double* p) { return load(p); }
+
+template <class T>
+TargetRow look_at(const T* x, const T* t, int64_t n) {
+  constexpr int W = kWidth<double>;
+  TargetRow row;
+  const T max = row_max(x, n);
+  while (row.top + 1 < n && x[row.top] != max) ++row.top;
+  row.own = t[row.top];
+  const vec<double> m = splat(double(max)), none = splat(0.0);
+  vec<double> sum = none, low = none, below = none, below_low = none;
+  const auto add = [&](vec<double> share, vec<double> entry) INLINE_LAMBDA {
+    vec<double> next, error;
+    two_sum(sum, share, next, error);
+    low = low + error;
+    sum = next;
+    const vec<double> gap = (share == none) | (entry == m) ? none : m - entry;
+    const vec<double> term = share * gap;
+    two_sum(below, term, next, error);
+    below_low = below_low + (error + product_error(share, gap, term));
+    below = next;
+  };
+  int64_t i = 0;
+  for (; i + W <= n; i += W) add(load_double(t + i), load_double(x + i));
+  for (; i < n; ++i) {
+    vec<double> share = none, entry = none;
+    share[0] = t[i];
+    entry[0] = x[i];
+    add(share, entry);
+  }
+  row.others = (gathered(sum, low) + Pair{-row.own, 0}).hi;
+  row.below = gathered(below, below_low).hi;
+  // What is infinite has no low part.
+  const double plain = fold(below, [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0];
+  if (!(plain - plain == 0)) row.below = plain;
+  return row;
+}
+
+// y -= w t
+template <class T>
+void subtract(T* y, const T* t, int64_t n, double w) {
+  for (int64_t i = 0; i < n; ++i) y[i] = T(double(y[i]) - w * double(t[i]));
+}
+
+// Against rows of probabilities: sum of t (-log p), and (sum of t) p - t, of which the top entry's
 // is p (sum of the other t) - t (1 - p).
 template <class T>
-void soft_row(const T* x, int64_t n, const T* target, double weight, double* loss, T* gradient) {
-  if (weight == 0) {
-    *loss = 0;
-    if (gradient) std::memset(gradient, 0, size_t(n) * sizeof(T));
-    return;
+void target_losses(LossGroup& group) {
+  const int64_t n = group.job.softmax.n;
+  const T* targets = (const T*)group.job.targets + group.first * n;
+  int64_t top[kLossGroup];
+  alignas(64) double below[kLossGroup], mass[kLossGroup], others[kLossGroup], own[kLossGroup],
+      at_top[kLossGroup];
+  for (int i = 0; i < group.count; ++i) {
+    const TargetRow row = look_at(group.logits<T>(i), targets + i * n, n);
+    top[i] = row.top;
+    below[i] = row.below;
+    others[i] = row.others;
+    own[i] = row.own;
+    mass[i] = row.others + row.own;
+    group.factor[i] = group.weight[i] * mass[i];
   }
-  const Job job = job_of_row(x, n);
-  const Slice slice = slice_at(job, 0);
-  PreciseSlice s;
-  load_slice<T>(job, slice, s);
-  exponentiate(s, Inverse<double>(), 1);
-  const double log_rest = log1p(splat(s.rest))[0];
-  double* t = scratch<double, Terms>(2 * n);
-  double* surprise = t + n;
-  Pair others = {0, 0};
-  for (int64_t i = 0; i < n; ++i) {
-    t[i] = target[i];
-    surprise[i] = target[i] == 0 ? 0 : s.x[i] == s.max ? log_rest : log_rest + (s.max - s.x[i]);
-    if (i != s.top) others = others + Pair{t[i], 0};
+  group.run_softmax<T>();
+  group.finish(below, mass, others, own, at_top);
+  for (int i = 0; i < group.count && group.derives(); ++i) {
+    T* y = group.gradient<T>(i);
+    subtract(y, targets + i * n, n, group.weight[i]);
+    y[top[i]] = T(at_top[i]);
   }
-  const Pair all = others + Pair{t[s.top], 0};
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  const Pair sum = dot(t, surprise, n);
-  // An infinite surprise has no low part.
-  *loss = weight * (s.undefined        ? nan
-                    : sum.hi == sum.hi ? sum.hi
-                                       : std::numeric_limits<double>::infinity());
-  if (!gradient) return;
-  for (int64_t i = 0; i < n; ++i) {
-    const Pair p = quotient({s.e[i], s.e_lo[i]}, s.sum);
-    const double slope = i == s.top
-                             ? p.hi * others.hi - t[i] * (s.rest / (1 + s.rest))
-                             : std::fma(p.hi, all.hi, -t[i]) + (p.lo * all.hi + p.hi * all.lo);
-    gradient[i] = T(s.undefined ? nan : weight * slope);
-  }
+  group.leave_out<T>();
 }
 
 template <class T>
+void run_group(LossGroup& group) {
+  if (group.job.softmax.n == 0)
+    std::fill(group.job.loss + group.first, group.job.loss + group.first + group.count, 0.0);
+  else
+    group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
+}
+
+struct WidenedRows;
+
+// 16-bit slices as rows of floats in a scratch buffer, in place of the logits and the gradient.
+template <class D>
+void run_widened(const LossJob& job, int64_t first, int count) {
+  const Job& softmax = job.softmax;
+  const int64_t n = softmax.n;
+  float* rows = scratch<float, WidenedRows>(count * n + 1);
+  for (int i = 0; i < count; ++i)
+    gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
+  LossJob wide = job;
+  wide.softmax.dtype = DType::f32;
+  wide.softmax.dims = 1;
+  wide.softmax.shape[0] = count;
+  wide.softmax.fetch_ahead = false;
+  wide.softmax.traversal = n <= kBatchRow ? Traversal::batches : Traversal::rows;
+  for (Operand* operand : {&wide.softmax.x, &wide.softmax.y}) {
+    operand->data = (char*)rows;
+    operand->along = sizeof(float);
+    operand->stride[0] = n * int64_t(sizeof(float));
+  }
+  if (wide.labels) wide.labels += first;
+  if (wide.targets) wide.targets += first * n * int64_t(sizeof(float));
+  if (wide.weights) wide.weights += first;
+  wide.loss += first;
+  LossGroup group(wide, 0, count);
+  run_group<float>(group);
+  if (group.derives())
+    for (int i = 0; i < count; ++i)
+      scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
+}
+
+template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  const int64_t n = job.classes;
   for (int64_t i = begin; i < end; ++i) {
-    const T* x = (const T*)job.logits + i * n;
-    T* gradient = job.gradient ? (T*)job.gradient + i * n : nullptr;
-    const double weight = job.weights ? job.weights[i] : 1.0;
-    if (job.labels)
-      label_row(x, n, job.labels[i], weight, job.loss + i, gradient);
-    else
-      soft_row(x, n, (const T*)job.targets + i * n, weight, job.loss + i, gradient);
+    const auto [first, count] = job.softmax.bundle_at(i);
+    if constexpr (std::is_same_v<D, T>) {
+      LossGroup group(job, first, int(count));
+      run_group<T>(group);
+    } else {
+      run_widened<D>(job, first, int(count));
+    }
   }
 }

@@ -89,6 +89,18 @@ Scale<T> scale_of(const State& all, const State& unit) {
   return scale;
 }
 
+// The scale of results that are multiplied by w.
+template <class T>
+Scale<T> times(Scale<T> scale, double w) {
+  if (w == 1) return scale;
+  const double whole = double(scale.factor) * w;
+  const double low = std::fma(double(scale.factor), w, -whole) + double(scale.factor_lo) * w;
+  scale.factor = T(whole);
+  scale.factor_lo = T((whole - double(scale.factor)) + low);
+  scale.top = T(double(scale.top) * w);
+  return scale;
+}
+
 // y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.
 template <bool Dominated, class T>
 void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy) {
@@ -332,7 +344,7 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
       &slice.sink, 1, limit ? Inverse<double>() : Inverse<double>::of(slice.temperature));
   if (slice.sink != -inf) all = merge(entries_state, sink);
 
-  if (job.op == Op::logsumexp) {
+  if (job.op == Op::logsumexp && !job.notes) {
     map->flat = true;
     map->top = all.s != all.s    ? all.s
                : all.infinities  ? inf
@@ -362,6 +374,18 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   }
 }
 
+// The notes of a slice, and the factor of its results.
+template <class D, class T>
+void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map) {
+  const SliceNotes& notes = *job.notes;
+  const double rest = !map.flat ? sum_of_rest<D, T>(job, slice, map.state, Inverse<T>())
+                                : 0 * map.top;  // a limit: one +inf takes all, or there is none
+  const double max = map.flat ? map.pick : map.state.max;
+  note_lanes(notes, index, 0, 1, splat(max), splat(rest));
+  if (notes.factor) map.factor = notes.factor[index - notes.first];
+  map.top *= map.factor;
+}
+
 template <class D, class T>
 void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
                      const SliceMap& map) {
@@ -379,7 +403,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
     if (keeps_chunks<D, T>(job, slice) && kept_serves(state, map.state)) {
-      Scale<T> scale = scale_of<T>(map.state, state);
+      Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
       if (state.n != map.state.n) scale.kept = std::numeric_limits<T>::quiet_NaN();
       scale_row(y, y, count, scale, false);
     } else if (job.op == Op::softmax) {
@@ -387,7 +411,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       State unit;
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
       const bool shifted = unit.shift != 0;
-      const Scale<T> scale = scale_of<T>(map.state, unit);
+      const Scale<T> scale = times(scale_of<T>(map.state, unit), map.factor);
       if (inverse.tempered)
         shifted ? softmax_row<true, true>(x, y, count, frame, scale)
                 : softmax_row<false, true>(x, y, count, frame, scale);
@@ -408,7 +432,8 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
 }
 
 template <class D, class T>
-void run_slice(const Job& job, const Slice& slice) {
+void run_slice(const Job& job, int64_t index) {
+  const Slice slice = slice_at(job, index);
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   SliceMap map;
   std::vector<State> states;
@@ -416,13 +441,16 @@ void run_slice(const Job& job, const Slice& slice) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
     // frame): in a scratch row that stays in the first-level cache, or in the result.
     const bool keeps = job.op == Op::softmax && !job.sink.data;
-    const bool long_row = job.n > kNearRow && in_place<D, T>(job);
+    // The notes may need the entries once more.
+    const bool overwrites = job.notes && slice.x == slice.y;
+    const bool long_row = job.n > kNearRow && in_place<D, T>(job) && !overwrites;
     Room<T> kept;
     if (keeps) kept = long_row ? room_in((T*)slice.y) : Room<T>{scratch<T, Kept>(padded<T>(job.n))};
     const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
+    if (job.notes) note_slice<D, T>(job, slice, index, map);
     if (keeps && !map.flat) {
-      const Scale<T> scale = scale_of<T>(map.state, state);
+      const Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
       T* y = results<D, T>(job, slice, 0, job.n);
       if (long_row) settle(kept, job.n);
       scale_row(kept.e, y, job.n, scale, !long_row);
@@ -433,9 +461,10 @@ void run_slice(const Job& job, const Slice& slice) {
     states.reserve(size_t(chunks));
     for (int64_t c = 0; c < chunks; ++c) states.push_back(reduce_slice_chunk<D, T>(job, slice, c));
     finish_slice<D, T>(job, slice, states.data(), &map);
+    if (job.notes) note_slice<D, T>(job, slice, index, map);
   }
   if (job.op == Op::logsumexp) {
-    round_to(*(D*)slice.y, T(map.top));
+    if (!job.notes) round_to(*(D*)slice.y, T(map.top));
     return;
   }
   for (int64_t c = 0; c < chunks; ++c)

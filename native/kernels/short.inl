@@ -134,9 +134,9 @@ void run_short_rows(const Job& job, int64_t first, int bundle) {
                                            : run_tile<K, false>(job, tile, i, count);
     T* y = (T*)slice.y;
     if (!done) {
-      for (int r = 0; r < count; ++r) run_slice<T, T>(job, slice_at(job, i + r));
+      for (int r = 0; r < count; ++r) run_slice<T, T>(job, i + r);
     } else if (job.op == Op::logsumexp) {
-      std::memcpy(y, buffer, size_t(count) * sizeof(T));
+      if (!job.notes) std::memcpy(y, buffer, size_t(count) * sizeof(T));
     } else {
       columns_to_rows(buffer, columns, n, count, y);
     }

@@ -86,6 +86,28 @@ struct SliceLanes {
     }
   }
 
+  // The scale with the slices' factors, where they have any.
+  LaneScale<T, K> scale(const SliceNotes* notes, int64_t first) const {
+    LaneScale<T, K> s = scale();
+    if (!notes || !notes->factor) return s;
+    vec<double> hi[M], lo[M], share[M], whole[M];
+    widen(s.factor, hi);
+    widen(s.factor_lo, lo);
+    widen(s.top, share);
+    for (int j = 0; j < M; ++j) {
+      const vec<double> w = load_lanes(notes->factor + (first - notes->first), j, count);
+      whole[j] = hi[j] * w;
+      lo[j] = product_error(hi[j], w, whole[j]) + lo[j] * w;
+      share[j] = share[j] * w;
+    }
+    narrowed(whole, s.factor);
+    widen(s.factor, hi);
+    for (int j = 0; j < M; ++j) lo[j] = (whole[j] - hi[j]) + lo[j];
+    narrowed(lo, s.factor_lo);
+    narrowed(share, s.top);
+    return s;
+  }
+
   LaneScale<T, K> scale() const {
     LaneScale<T, K> s;
     vec<double> inverse[M], low[M], share[M];
@@ -111,16 +133,30 @@ struct SliceLanes {
     return s;
   }
 
-  // log1p of the sum over all entries but the largest; false where that is so small that it must be
-  // summed apart (sum_of_rest in rows.inl).
-  bool log_rest(vec<double>* result) const {
+  // The sum over all entries but the largest, relative to that; false where it is so small that it
+  // must be summed apart (sum_of_rest in rows.inl).
+  bool rest(vec<double>* result) const {
     bool ordinary = true;
     for (int j = 0; j < M; ++j) {
-      const vec<double> rest = ((sum[j] - top[j]) + (sum_lo[j] - top_lo[j])) / top[j];
-      ordinary &= all_of<double>(rest > kTinyRest<T>, count - j * kWidth<double>);
-      result[j] = log1p(rest);
+      result[j] = ((sum[j] - top[j]) + (sum_lo[j] - top_lo[j])) / top[j];
+      ordinary &= all_of<double>(result[j] > kTinyRest<T>, count - j * kWidth<double>);
     }
     return ordinary;
+  }
+
+  bool log_rest(vec<double>* result) const {
+    const bool ordinary = rest(result);
+    for (int j = 0; j < M; ++j) result[j] = log1p(result[j]);
+    return ordinary;
+  }
+
+  // Leaves the notes of slices first .. first + count - 1; false as for `rest`.
+  bool note(const SliceNotes& notes, int64_t first) const {
+    vec<double> r[M], m[M];
+    if (!rest(r)) return false;
+    widen(max, m);
+    for (int j = 0; j < M; ++j) note_lanes(notes, first, j, count, m[j], r[j]);
+    return true;
   }
 
   // The same in two parts of type T.

@@ -15,29 +15,22 @@ INLINE auto with_types(DType dtype, F f) {
   }
 }
 
-// Bundles begin .. end - 1.
+// One bundle of slices.
+template <class D, class T>
+void run_bundle(const Job& job, int64_t first, int count) {
+  if constexpr (std::is_same_v<D, T>) {
+    if (job.traversal == Traversal::columns) return run_columns<T>(job, first, count);
+    if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, first, count);
+  }
+  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count);
+  job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
+}
+
 static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
-    using D = decltype(d);
-    using T = decltype(t);
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = job.bundle_at(i);
-      if constexpr (std::is_same_v<D, T>) {
-        if (job.traversal == Traversal::columns) {
-          run_columns<T>(job, first, int(count));
-          continue;
-        }
-        if (job.traversal == Traversal::short_rows) {
-          run_short_rows<T>(job, first, int(count));
-          continue;
-        }
-      }
-      if (job.traversal == Traversal::batches) {
-        run_batch<D, T>(job, first, int(count));
-        continue;
-      }
-      job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first))
-                             : run_slice<D, T>(job, slice_at(job, first));
+      run_bundle<decltype(d), decltype(t)>(job, first, int(count));
     }
   });
 }
@@ -69,8 +62,8 @@ static void elements(Op op, DType dtype, const char* x, int64_t x_step, char* y,
 }
 
 static void losses(const LossJob& job, int64_t begin, int64_t end) {
-  job.dtype == DType::f32 ? run_losses<float>(job, begin, end)
-                          : run_losses<double>(job, begin, end);
+  with_types(job.softmax.dtype,
+             [&](auto d, auto t) { run_losses<decltype(d), decltype(t)>(job, begin, end); });
 }
 
 extern const Kernels kernels;

@@ -2,6 +2,7 @@
 
 from softmax.binary import log_sigmoid, logit, sigmoid, softplus
 from softmax.derivatives import softmax_jacobian, softmax_jvp, softmax_vjp
+from softmax.divergence import distillation_loss, kl_divergence
 from softmax.functions import (
     cumulative_logsumexp,
     entropy,
@@ -10,6 +11,13 @@ from softmax.functions import (
     logsumexp,
     softmax,
 )
+from softmax.layer import (
+    linear_cross_entropy,
+    softmax_layer,
+    softmax_layer_jacobian,
+    softmax_layer_vjp,
+)
+from softmax.losses import binary_cross_entropy, cross_entropy, focal_loss
 from softmax.maxima import logmeanexp, mellowmax, smooth_max
 from softmax.streaming import OnlineLogSumExp
 from softmax.threads import build_info, get_num_threads, num_threads, set_num_threads
@@ -18,11 +26,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "OnlineLogSumExp",
+    "binary_cross_entropy",
     "build_info",
+    "cross_entropy",
     "cumulative_logsumexp",
+    "distillation_loss",
     "entropy",
+    "focal_loss",
     "get_num_threads",
     "hardmax",
+    "kl_divergence",
+    "linear_cross_entropy",
     "log_sigmoid",
     "log_softmax",
     "logit",
@@ -36,6 +50,9 @@ __all__ = [
     "softmax",
     "softmax_jacobian",
     "softmax_jvp",
+    "softmax_layer",
+    "softmax_layer_jacobian",
+    "softmax_layer_vjp",
     "softmax_vjp",
     "softplus",
 ]

@@ -1,0 +1,31 @@
+// What a softmax within a loss leaves of its slices (SliceNotes in job.h), several slices at once.
+
+// Vector j of an array with one number for each of `count` slices.
+INLINE vec<double> load_lanes(const double* p, int j, int count) {
+  constexpr int W = kWidth<double>;
+  const int here = count - j * W;
+  return here >= W  ? load(p + j * W)
+         : here > 0 ? load_first(p + j * W, here, splat(0.0))
+                    : splat(0.0);
+}
+INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
+  constexpr int W = kWidth<double>;
+  const int here = count - j * W;
+  if (here >= W)
+    store(p + j * W, v);
+  else if (here > 0)
+    store_first(p + j * W, here, v);
+}
+
+// The notes of vector j of `count` slices from `first` on.
+INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count, vec<double> max,
+                       vec<double> rest) {
+  const int64_t at = first - notes.first;
+  const vec<double> log_rest = log1p(rest);
+  store_lanes(notes.max + at, j, count, max);
+  store_lanes(notes.rest + at, j, count, rest);
+  store_lanes(notes.log_rest + at, j, count, log_rest);
+  if (notes.z_loss == 0) return;
+  const vec<double> factor = load_lanes(notes.factor + at, j, count);
+  store_lanes(notes.factor + at, j, count, factor * (1 + 2 * notes.z_loss * (max + log_rest)));
+}

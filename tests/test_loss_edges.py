@@ -1,0 +1,308 @@
+"""Where losses of other libraries fail, and what is refused.
+
+The thread stands beside each complaint; the figures are those of the thread where it has any.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+import softmax as sm
+from catalog import BFLOAT16
+
+inf, nan = np.inf, np.nan
+X = np.random.default_rng(0).normal(0, 3, (6, 5))
+LABELS = np.array([0, 4, 2, 2, 1, 3])
+Q = np.random.default_rng(1).dirichlet(np.ones(5), 6)
+CLASS_WEIGHT = np.array([0.5, 2.0, 0.0, 1.25, 1.0])
+
+
+def test_all_rows_ignored(kernels):
+    """pytorch/pytorch#70348: nan."""
+    loss, gradient = sm.cross_entropy(X, [-100] * 6, ignore_index=-100, return_grad=True)
+    assert loss == 0
+    assert not gradient.any()
+    loss, gradient = sm.cross_entropy(X, np.zeros_like(X), return_grad=True)
+    assert loss == 0
+    assert not gradient.any()
+    assert sm.cross_entropy(X, LABELS, class_weight=np.zeros(5)) == 0
+
+
+def test_ignored_rows_leave_no_trace(kernels):
+    """pytorch/pytorch#63004, keras-team/keras#6118: nan logits in padding, and shapes kept."""
+    logits, labels = X.copy(), LABELS.copy()
+    logits[1], labels[1], labels[4] = nan, -1, 255
+    options = {"ignore_index": {-1, 255}, "return_grad": True}
+    for more in ({}, {"label_smoothing": 0.1}, {"class_weight": CLASS_WEIGHT, "z_loss": 0.1}):
+        kept = [0, 2, 3, 5]
+        loss, gradient = sm.cross_entropy(logits, labels, **options, **more)
+        alone, slopes = sm.cross_entropy(logits[kept], labels[kept], return_grad=True, **more)
+        assert loss == pytest.approx(alone, rel=1e-15)
+        np.testing.assert_allclose(gradient[kept], slopes, rtol=1e-15)
+        assert not gradient[[1, 4]].any()
+        each = sm.cross_entropy(logits, labels, ignore_index=(-1, 255), reduction="none", **more)
+        assert each.shape == (6,)
+        assert not each[[1, 4]].any()
+
+
+def test_several_ignored_labels(kernels):
+    """pytorch/pytorch#12601: only one index."""
+    got = sm.cross_entropy(X, LABELS, ignore_index=[2, 4])
+    assert got == sm.cross_entropy(X[[0, 4, 5]], LABELS[[0, 4, 5]])
+    assert sm.cross_entropy(X, LABELS, ignore_index=[]) == sm.cross_entropy(X, LABELS)
+
+
+def test_ignored_labels_with_weights_and_smoothing(kernels):
+    """pytorch/pytorch#91383, #69339: an index error for -100."""
+    labels = np.where(np.arange(6) == 3, -100, LABELS)
+    options = {"class_weight": CLASS_WEIGHT, "label_smoothing": 0.1}
+    kept = np.arange(6) != 3
+    got = sm.cross_entropy(X, labels, ignore_index=-100, **options)
+    assert got == pytest.approx(sm.cross_entropy(X[kept], LABELS[kept], **options), rel=1e-15)
+
+
+@pytest.mark.parametrize("label", [-1, -4, 5, 255])
+def test_a_label_that_is_no_class(kernels, label):
+    """pytorch/pytorch#12670, google-deepmind/optax#1185: read out of bounds, or silent nan."""
+    labels = LABELS.reshape(2, 3).copy()
+    labels[1, 1] = label
+    with pytest.raises(IndexError, match=rf"target.*classes, 5, .*got {label} at .*\[1, 1\]"):
+        sm.cross_entropy(X.reshape(2, 3, 5), labels, ignore_index=-100)
+    with pytest.raises(IndexError, match="target must be less than"):
+        sm.cross_entropy(X.reshape(2, 3, 5), labels)
+
+
+def test_nothing_expected_of_an_impossible_class(kernels):
+    """google-deepmind/optax#896: 0 * -inf was nan."""
+    for target in ([0.0, 1.0, 0.0], 1):
+        loss, gradient = sm.cross_entropy([-inf, 0.0, -inf], target, return_grad=True)
+        assert loss == 0
+        assert not gradient.any()
+    assert sm.cross_entropy([-inf, 0.0, 0.0], [0, 0.5, 0.5]) == pytest.approx(math.log(2))
+    assert sm.focal_loss([-inf, 0.0, 0.0], [0, 0.5, 0.5]) > 0
+    excused = sm.cross_entropy(
+        [-inf, 0.0], 1, label_smoothing=0.1, class_weight=[0, 1], return_grad=True
+    )
+    assert excused[0] == 0
+    assert not excused[1].any()
+
+
+def test_smoothing_with_impossible_classes(kernels):
+    """An infinite loss, as the formula says, but never nan, and a gradient to go by."""
+    loss, gradient = sm.cross_entropy([0.0, 0.0, -inf], 0, label_smoothing=0.3, return_grad=True)
+    assert loss == inf
+    np.testing.assert_allclose(gradient, [-0.3, 0.4, -0.1], atol=1e-15)
+
+
+def test_infinite_logits(kernels):
+    """On the right class nothing is lost, on another everything; the gradient is finite."""
+    for target in (0, [1.0, 0.0, 0.0]):
+        loss, gradient = sm.cross_entropy([inf, 0.0, -inf], target, return_grad=True)
+        assert loss == 0
+        assert not gradient.any()
+    for target in (1, [0.0, 1.0, 0.0]):
+        loss, gradient = sm.cross_entropy([inf, 0.0, -inf], target, return_grad=True)
+        assert loss == inf
+        assert gradient.tolist() == [1, -1, 0]
+    loss, gradient = sm.cross_entropy([0.0, -inf], 1, return_grad=True)
+    assert loss == inf
+    assert gradient.tolist() == [1, -1]
+    for undefined in ([inf, inf], [-inf, -inf], [nan, 0.0]):
+        for target in (0, [0.5, 0.5]):
+            loss, gradient = sm.cross_entropy(undefined, target, return_grad=True)
+            assert np.isnan(loss)
+            assert np.isnan(gradient).all()
+
+
+def test_infinite_logits_of_independent_labels(kernels):
+    """pytorch/pytorch#102894, #49844: nan; #51906: nan for nothing and for large logits."""
+    assert sm.binary_cross_entropy([inf, 1.0], [1, 0]) == pytest.approx(0.6566308, rel=1e-6)
+    assert sm.binary_cross_entropy(-inf, 0) == 0
+    loss, gradient = sm.binary_cross_entropy(-inf, 0.9, return_grad=True)
+    assert loss == inf
+    assert gradient == -0.9
+    assert np.isfinite(sm.binary_cross_entropy([-2.3135e307, 6.6756e307], [1, 1]))
+    assert sm.binary_cross_entropy([0.0, -120.0], [0, 1], pos_weight=1) == pytest.approx(60.346574)
+
+
+# Bad input.
+
+BAD = {
+    "float labels": (
+        lambda: sm.cross_entropy(X, LABELS * 1.0),
+        TypeError,
+        r"target.*integer labels.*\(6,\), got float64",
+    ),
+    "boolean labels": (
+        lambda: sm.cross_entropy(X, LABELS > 0),
+        TypeError,
+        "target must hold integer.*bool",
+    ),
+    "text": (lambda: sm.cross_entropy(X, ["a"] * 6), TypeError, "target must hold real numbers"),
+    "shape": (
+        lambda: sm.cross_entropy(X, [0, 1]),
+        ValueError,
+        r"target.*labels, \(6,\), or.*\(6, 5\), got \(2,\)",
+    ),
+    "one column": (
+        lambda: sm.cross_entropy(X, LABELS[:, None]),
+        ValueError,
+        r"target.*got \(6, 1\)",
+    ),
+    "sum": (
+        lambda: sm.cross_entropy(X, Q * [[1], [1], [1.01], [1], [1], [1]]),
+        ValueError,
+        r"row \[2\] sums to 1\.0",
+    ),
+    "negative": (
+        lambda: sm.cross_entropy([0.0, 0.0], [-0.5, 1.5]),
+        ValueError,
+        r"row \[0\] is negative or nan.*1.0",
+    ),
+    "nan target": (lambda: sm.cross_entropy([0.0, 0.0], [nan, 1.0]), ValueError, "negative or nan"),
+    "row of an image": (
+        lambda: sm.cross_entropy(np.zeros((2, 3, 2)), np.ones((2, 3, 2))),
+        ValueError,
+        r"row \[0, 0\] sums to 2",
+    ),
+    "masked": (
+        lambda: sm.cross_entropy(np.ma.array(X, mask=X > 9e9), LABELS),
+        TypeError,
+        "logits must not be a masked",
+    ),
+    "masked target": (
+        lambda: sm.cross_entropy(X, np.ma.array(LABELS, mask=LABELS > 1)),
+        TypeError,
+        "target must not",
+    ),
+    "number": (lambda: sm.cross_entropy(1.0, 0), ValueError, "axis must be one integer"),
+    "two axes": (lambda: sm.cross_entropy(X, 0, (0, 1)), ValueError, "axis must be one integer"),
+    "class_weight": (
+        lambda: sm.cross_entropy(X, LABELS, class_weight=[1, 2]),
+        ValueError,
+        r"class_weight.*\(5,\), got shape \(2,\)",
+    ),
+    "negative class_weight": (
+        lambda: sm.cross_entropy(X, LABELS, class_weight=[1, 1, 1, -2, 1]),
+        ValueError,
+        "class_weight.*not negative, got -2",
+    ),
+    "sample_weight": (
+        lambda: sm.cross_entropy(X, LABELS, sample_weight=[1] * 5),
+        ValueError,
+        r"sample_weight must broadcast.*\(6,\), got shape \(5,\)",
+    ),
+    "nan sample_weight": (
+        lambda: sm.cross_entropy(X, LABELS, sample_weight=nan),
+        ValueError,
+        "sample_weight.*nan",
+    ),
+    "infinite weight": (
+        lambda: sm.cross_entropy(X, LABELS, sample_weight=inf),
+        ValueError,
+        "sample_weight must be finite",
+    ),
+    "reduction": (
+        lambda: sm.cross_entropy(X, LABELS, reduction="avg"),
+        ValueError,
+        'reduction must be "none", "sum" or "mean", got \'avg\'',
+    ),
+    "smoothing": (
+        lambda: sm.cross_entropy(X, LABELS, label_smoothing=1.5),
+        ValueError,
+        "label_smoothing must be between 0 and 1, got 1.5",
+    ),
+    "smoothing text": (
+        lambda: sm.cross_entropy(X, LABELS, label_smoothing="0"),
+        TypeError,
+        "label_smoothing must be one real",
+    ),
+    "z_loss": (
+        lambda: sm.cross_entropy(X, LABELS, z_loss=-1),
+        ValueError,
+        "z_loss must be finite and not negative, got -1",
+    ),
+    "ignore_index": (
+        lambda: sm.cross_entropy(X, LABELS, ignore_index=1.5),
+        TypeError,
+        "ignore_index must be integers, got 1.5",
+    ),
+    "ignore_index text": (
+        lambda: sm.cross_entropy(X, LABELS, ignore_index="12"),
+        TypeError,
+        "ignore_index must be integers",
+    ),
+    "out": (
+        lambda: sm.cross_entropy(X, LABELS, return_grad=True, out=np.empty(3)),
+        ValueError,
+        r"out must have the shape.*\(6, 5\)",
+    ),
+    "out alone": (
+        lambda: sm.cross_entropy(X, LABELS, out=X.copy()),
+        ValueError,
+        "out.*return_grad=True",
+    ),
+    "gamma": (
+        lambda: sm.focal_loss(X, LABELS, gamma=-1),
+        ValueError,
+        "gamma.*not negative, got -1",
+    ),
+    "alpha": (
+        lambda: sm.distillation_loss(X, X, alpha=2),
+        ValueError,
+        "alpha must be between 0 and 1, got 2",
+    ),
+    "temperature": (
+        lambda: sm.distillation_loss(X, X, temperature=0),
+        ValueError,
+        "temperature must be above 0 and finite, got 0",
+    ),
+    "teacher": (
+        lambda: sm.distillation_loss(X, X[:2]),
+        ValueError,
+        r"teacher_logits.*\(6, 5\), got \(2, 5\)",
+    ),
+    "q": (
+        lambda: sm.kl_divergence(X, X[0]),
+        ValueError,
+        r"q_logits must have the shape.*\(6, 5\), got \(5,\)",
+    ),
+    "kl temperature": (
+        lambda: sm.kl_divergence(X, X, temperature=-1),
+        ValueError,
+        "temperature must be 0 or more, got -1",
+    ),
+    "binary target": (
+        lambda: sm.binary_cross_entropy(X, X),
+        ValueError,
+        "target must be between 0 and 1, got",
+    ),
+    "binary shape": (
+        lambda: sm.binary_cross_entropy(X, X[:, :1]),
+        ValueError,
+        r"target.*\(6, 5\), got \(6, 1\)",
+    ),
+    "pos_weight": (
+        lambda: sm.binary_cross_entropy(X, Q, pos_weight=[1, 2]),
+        ValueError,
+        r"pos_weight must broadcast.*\(2,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(kernels, case):
+    call, error, sentence = BAD[case]
+    with pytest.raises(error, match=sentence) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_rounded_probabilities_are_taken(kernels):
+    """What float32 or float16 rounding leaves of a distribution is one."""
+    for dtype in (np.float16, np.float32, BFLOAT16):
+        p = sm.softmax(X).astype(dtype)
+        assert sm.cross_entropy(X, p) == pytest.approx(sm.entropy(X).mean(), rel=0.02)
+    with pytest.raises(ValueError, match="sums to"):
+        sm.cross_entropy(X, sm.softmax(X) + 1e-6)
