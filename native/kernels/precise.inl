@@ -84,16 +84,16 @@ inline Pair sum_of(const double* a, int64_t n) {
 }
 
 template <bool Shifted, bool Tempered>
-void exp_pairs(PreciseSlice& s, const Frame<double>& frame) {
-  constexpr int W = kWidth<double>;
-  for (int64_t i = 0; i < s.n; i += W) {
-    const vec<double> lowest = splat(-std::numeric_limits<double>::infinity());
-    const vec<double> x = s.n - i < W ? load_first(s.x + i, int(s.n - i), lowest) : load(s.x + i);
-    group<double, 1> hi, lo;
-    exp_scaled_pair<Shifted, Tempered>(single<double>(x), frame, hi, lo);
-    store(s.e + i, hi.v[0]);
-    store(s.e_lo + i, lo.v[0]);
-  }
+void exp_pairs(PreciseSlice& s, const Frame<double>& given) {
+  const Frame<double> frame = given;  // in registers: the stores could otherwise alias it
+  const vec<double> lowest = splat(-std::numeric_limits<double>::infinity());
+  for_groups<double>(s.n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value, W = kWidth<double>;
+    group<double, K> hi, lo;
+    exp_scaled_pair<Shifted, Tempered>(load_group<K>(s.x + i, count, lowest), frame, hi, lo);
+    EACH store(s.e + i + k * W, hi.v[k]);
+    EACH store(s.e_lo + i + k * W, lo.v[k]);
+  });
 }
 
 // Exponentials of (x - max) / T; at a limit of T, or with one +inf, they are 0 and 1.
@@ -102,16 +102,20 @@ inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double
   const int64_t room = padded<double>(s.n);
   s.e = scratch<double, Exponentials>(2 * room);
   s.e_lo = s.e + room;
-  std::memset(s.e, 0, size_t(2 * room) * sizeof(double));
   s.max = row_max(s.x, s.n);
-  int64_t infinities = 0;
-  for (int64_t i = s.n - 1; i >= 0; --i) {
-    if (s.x[i] == s.max) s.top = i;
-    s.undefined |= s.x[i] != s.x[i];
+  int64_t infinities = 0, missing = 0;
+  for (int64_t i = 0; i < s.n; ++i) {
     infinities += s.x[i] == inf;
+    missing += s.x[i] != s.x[i];
   }
-  s.undefined |= infinities > 1 || (s.max == -inf && s.any);
-  if (s.undefined || s.max == -inf) return;
+  s.undefined = missing > 0 || infinities > 1 || (s.max == -inf && s.any);
+  if (s.undefined || s.max == -inf) {
+    std::fill(s.e, s.e + 2 * room, 0.0);
+    return;
+  }
+  while (s.x[s.top] != s.max) ++s.top;
+  // What stands behind the last entry counts for nothing.
+  for (double* part : {s.e, s.e_lo}) std::fill(part + s.n, part + room, 0.0);
   if (infinities == 0 && temperature > 0 && temperature < inf) {
     State unit;
     const Frame<double> frame = frame_around(s.max, inverse, unit);
@@ -132,6 +136,7 @@ inline void exponentiate(PreciseSlice& s, const Inverse<double>& inverse, double
   double count = 0;
   for (int64_t i = 0; i < s.n; ++i) {
     s.e[i] = (temperature == inf && infinities == 0 ? s.x[i] != -inf : s.x[i] == s.max) ? 1 : 0;
+    s.e_lo[i] = 0;
     count += s.e[i];
   }
   s.sum = {count, 0};
@@ -148,36 +153,56 @@ inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse, boo
   return log1p(splat(s.rest))[0] + quotient(dot(s.e, z, s.n), s.sum).hi;
 }
 
+// c - c_top in two parts, 0 where e is 0.
+inline void take_relative(const PreciseSlice& s, double* c, double* c_lo) {
+  const vec<double> top = splat(-c[s.top]), none = splat(0.0);
+  for (int64_t i = 0; i < s.n; i += kWidth<double>) {
+    const auto counts = load(s.e + i) > none;
+    vec<double> hi, lo;
+    two_sum(load(c + i), top, hi, lo);
+    store(c + i, counts ? hi : none);
+    store(c_lo + i, counts ? lo : none);
+  }
+}
+
+// y = p (c - mean) / T.
+inline void write_slopes(const PreciseSlice& s, const double* c, const double* c_lo, Pair mean,
+                         double temperature, double* y) {
+  const Pair share = quotient({1, 0}, s.sum);
+  const vec<double> hi = splat(share.hi), lo = splat(share.lo), none = splat(0.0);
+  const vec<double> mean_hi = splat(-mean.hi), mean_lo = splat(-mean.lo);
+  for (int64_t i = 0; i < s.n; i += kWidth<double>) {
+    const vec<double> e = load(s.e + i), p = e * hi;
+    const vec<double> p_lo = product_error(e, hi, p) + (e * lo + load(s.e_lo + i) * hi);
+    vec<double> d, d_lo;
+    two_sum(load(c + i), mean_hi, d, d_lo);
+    d_lo = d_lo + (load(c_lo + i) + mean_lo);
+    vec<double> slope = p * d;
+    slope = slope + (product_error(p, d, slope) + (p_lo * d + p * d_lo));
+    slope = temperature == 1 ? slope : slope / temperature;
+    store(y + i, e > none ? slope : none);
+  }
+}
+
 // p (c - sum of p c) / T, with c taken relative to the top entry's, so that a p near 1 does not
 // cancel.
 template <class D>
 void derivative(const Job& job, const Slice& slice, const PreciseSlice& s) {
-  const char* second = slice.second;
-  double* c = scratch<double, Terms>(2 * s.n);
-  double* c_lo = c + s.n;
-  gather<D>(second, job.second.along, s.n, c);
-  const double top = c[s.top];
-  for (int64_t i = 0; i < s.n; ++i) {
-    const Pair relative = s.e[i] > 0 ? Pair{c[i], 0} + Pair{-top, 0} : Pair{0, 0};
-    c[i] = relative.hi;
-    c_lo[i] = relative.lo;
-  }
-  Pair mean = {0, 0};
-  if (!s.undefined && s.sum.hi > 0) {
+  const int64_t room = padded<double>(s.n);
+  double* c = scratch<double, Terms>(2 * room);
+  double* c_lo = c + room;
+  if (s.undefined || !(s.sum.hi > 0)) {
+    std::fill(c, c + s.n, s.undefined ? std::numeric_limits<double>::quiet_NaN() : 0.0);
+  } else {
+    gather<D>(slice.second, job.second.along, s.n, c);
+    std::fill(c + s.n, c + room, 0.0);
+    take_relative(s, c, c_lo);
     const Pair sum = dot(s.e, c, s.n) + (dot(s.e_lo, c, s.n) + dot(s.e, c_lo, s.n));
-    mean = quotient(sum, s.sum);
+    write_slopes(s, c, c_lo, quotient(sum, s.sum), slice.temperature, c);
   }
-  for (int64_t i = 0; i < s.n; ++i) {
-    double slope = 0;
-    if (s.undefined)
-      slope = std::numeric_limits<double>::quiet_NaN();
-    else if (s.e[i] > 0)
-      slope = product(quotient({s.e[i], s.e_lo[i]}, s.sum),
-                      Pair{c[i], c_lo[i]} + Pair{-mean.hi, -mean.lo});
-    if (slope != 0) slope /= slice.temperature;
-    if (slice.where && !slice.where[i * job.where.along]) slope = 0;
-    c[i] = slope;
-  }
+  if (slice.where)
+    for (int64_t i = 0; i < s.n; ++i)
+      if (!slice.where[i * job.where.along]) c[i] = 0;
   if constexpr (sizeof(D) == 8) {
     scatter<D>(c, s.n, slice.y, job.y.along);
   } else {

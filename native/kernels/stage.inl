@@ -27,6 +27,16 @@ INLINE void widen_run(const half* p, float* to, int64_t n) {
   for (; i + kWidth<float> <= n; i += kWidth<float>) store(to + i, half_to_float(&p[i].raw));
   for (; i < n; ++i) to[i] = widened(p[i]);
 }
+INLINE void widen_run(const half* p, double* to, int64_t n) {
+  constexpr int W = kWidth<double>;
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    const vec<float> f = half_to_float(&p[i].raw);
+    store(to + i, widen_low(f));
+    store(to + i + W, widen_high(f));
+  }
+  for (; i < n; ++i) to[i] = widened(p[i]);
+}
 INLINE void round_run(const float* p, half* to, int64_t n) {
   int64_t i = 0;
   for (; i + kWidth<float> <= n; i += kWidth<float>) float_to_half(&to[i].raw, load(p + i));
