@@ -170,6 +170,23 @@ void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
 }
 
+// Rows of contiguous logits: filtered into `out`, or drawn from with uniforms.
+void sampling(SamplingJob& job, nb::handle logits, nb::handle valid, nb::handle temperature) {
+  const Given x(logits, "logits"), v(valid, "valid"), t(temperature, "temperature");
+  if (x.array.dims != 2 || !PyArray_IS_C_CONTIGUOUS(x.object) ||
+      (x.array.dtype != DType::f32 && x.array.dtype != DType::f64))
+    refuse("logits", "contiguous rows of float32 or float64");
+  job.dtype = x.array.dtype;
+  job.rows = x.array.shape[0];
+  job.n = x.array.shape[1];
+  job.x = x.array.data;
+  job.valid = (bool*)v.array.data;
+  job.temperature = (const double*)t.array.data;
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.rows, job.n + job.draws,
+               [&](int64_t begin, int64_t end) { kernels.sampling(job, begin, end); });
+}
+
 nb::dict build_info() {
   nb::dict info;
   nb::list targets;
@@ -271,6 +288,32 @@ NB_MODULE(_core, m) {
         losses(logits, nb::none(), target, weights, loss, gradient);
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
+  m.def(
+      "filter_logits",
+      [](H logits, H out, H valid, H temperature, int64_t top_k, double top_p, double log_min_p,
+         bool first_ties) {
+        SamplingJob job;
+        job.top_k = top_k, job.top_p = top_p, job.log_min_p = log_min_p;
+        job.first_ties = first_ties;
+        job.kept = Given(out, "out").array.data;
+        sampling(job, logits, valid, temperature);
+      },
+      "logits"_a, "out"_a, "valid"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "log_min_p"_a,
+      "first_ties"_a);
+  m.def(
+      "sample",
+      [](H logits, H uniforms, H out, H valid, H temperature, int64_t top_k, double top_p,
+         double log_min_p) {
+        SamplingJob job;
+        job.top_k = top_k, job.top_p = top_p, job.log_min_p = log_min_p;
+        const Given u(uniforms, "uniforms"), drawn(out, "out");
+        job.draws = u.array.shape[0];
+        job.uniforms = (const double*)u.array.data;
+        job.drawn = (int64_t*)drawn.array.data;
+        sampling(job, logits, valid, temperature);
+      },
+      "logits"_a, "uniforms"_a, "out"_a, "valid"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a,
+      "log_min_p"_a);
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);
   m.def("build_info", &build_info);

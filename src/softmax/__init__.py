@@ -11,17 +11,23 @@ from softmax.functions import (
     softmax,
 )
 from softmax.maxima import logmeanexp, mellowmax, smooth_max
+from softmax.policies import BoltzmannPolicy, GradientBandit
+from softmax.sampling import filter_logits, gumbel_softmax, sample
 from softmax.streaming import OnlineLogSumExp
 from softmax.threads import build_info, get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BoltzmannPolicy",
+    "GradientBandit",
     "OnlineLogSumExp",
     "build_info",
     "cumulative_logsumexp",
     "entropy",
+    "filter_logits",
     "get_num_threads",
+    "gumbel_softmax",
     "hardmax",
     "log_sigmoid",
     "log_softmax",
@@ -30,6 +36,7 @@ __all__ = [
     "logsumexp",
     "mellowmax",
     "num_threads",
+    "sample",
     "set_num_threads",
     "sigmoid",
     "smooth_max",
