@@ -1,5 +1,7 @@
 """Estimators with scikit-learn's conventions (needs the extra `learn`)."""
 
+from softmax.learn.calibration import TemperatureScaling
+from softmax.learn.evaluation import expected_calibration_error
 from softmax.learn.regression import SoftmaxRegression
 
-__all__ = ["SoftmaxRegression"]
+__all__ = ["SoftmaxRegression", "TemperatureScaling", "expected_calibration_error"]
