@@ -22,7 +22,7 @@ STEP_SIZE = 1.0
 
 
 def play(weight, environments, rng, seed=None):
-    """Play an episode in each environment; return states, actions and rewards, and who was alive."""
+    """Play an episode in each environment; return states, actions and who was still alive."""
     states, _ = environments.reset(seed=seed)
     alive = np.ones(environments.num_envs, bool)
     history = []
