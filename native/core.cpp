@@ -272,22 +272,6 @@ NB_MODULE(_core, m) {
                    {.where = where, .temperature = temperature, .second = dp});
       },
       "x"_a, "dp"_a, "out"_a, "axis"_a, "where"_a.none(), "temperature"_a.none());
-  m.def("sigmoid", [](H x, H out) { elementwise(Op::sigmoid, x, out); }, "x"_a, "out"_a);
-  m.def("log_sigmoid", [](H x, H out) { elementwise(Op::log_sigmoid, x, out); }, "x"_a, "out"_a);
-  m.def("softplus", [](H x, H out) { elementwise(Op::softplus, x, out); }, "x"_a, "out"_a);
-  m.def("logit", [](H x, H out) { elementwise(Op::logit, x, out); }, "x"_a, "out"_a);
-  m.def(
-      "cross_entropy",
-      [](H logits, H target, H weights, H loss, H gradient) {
-        losses(logits, target, nb::none(), weights, loss, gradient);
-      },
-      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
-  m.def(
-      "cross_entropy_soft",
-      [](H logits, H target, H weights, H loss, H gradient) {
-        losses(logits, nb::none(), target, weights, loss, gradient);
-      },
-      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
   m.def(
       "filter_logits",
       [](H logits, H out, H valid, H temperature, int64_t top_k, double top_p, double log_min_p,
@@ -314,6 +298,22 @@ NB_MODULE(_core, m) {
       },
       "logits"_a, "uniforms"_a, "out"_a, "valid"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a,
       "log_min_p"_a);
+  m.def("sigmoid", [](H x, H out) { elementwise(Op::sigmoid, x, out); }, "x"_a, "out"_a);
+  m.def("log_sigmoid", [](H x, H out) { elementwise(Op::log_sigmoid, x, out); }, "x"_a, "out"_a);
+  m.def("softplus", [](H x, H out) { elementwise(Op::softplus, x, out); }, "x"_a, "out"_a);
+  m.def("logit", [](H x, H out) { elementwise(Op::logit, x, out); }, "x"_a, "out"_a);
+  m.def(
+      "cross_entropy",
+      [](H logits, H target, H weights, H loss, H gradient) {
+        losses(logits, target, nb::none(), weights, loss, gradient);
+      },
+      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
+  m.def(
+      "cross_entropy_soft",
+      [](H logits, H target, H weights, H loss, H gradient) {
+        losses(logits, nb::none(), target, weights, loss, gradient);
+      },
+      "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none());
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);
   m.def("build_info", &build_info);
