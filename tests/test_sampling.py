@@ -174,6 +174,22 @@ def test_the_inverse_transform(kernels):
     assert np.array_equal(sm.sample(x, 500, rng=9), expected)
 
 
+def test_the_ends_of_the_unit_interval(kernels):
+    """0 and the number below 1 fall on the first and the last entry that has a probability."""
+    x = np.full((1, 1000), -inf)
+    x[0, 300:800] = np.random.default_rng(0).normal(size=500)
+    uniforms, drawn, valid = (
+        np.array([[0.0], [1 - 2.0**-53]]),
+        np.empty((2, 1), int),
+        np.ones(1, bool),
+    )
+    kernels.sample(x, uniforms, drawn, valid, None, 0, 1.0, -inf)
+    assert drawn.ravel().tolist() == [300, 799]
+    largest = np.sort(np.argsort(x[0])[-20:])
+    kernels.sample(x, uniforms, drawn, valid, None, 20, 1.0, -inf)
+    assert drawn.ravel().tolist() == [largest[0], largest[-1]]
+
+
 def test_reproducible_and_shaped(kernels):
     x = np.random.default_rng(7).normal(size=(3, 5, 40))
     draw = lambda **keywords: sm.sample(x, rng=np.random.default_rng(0), **keywords)  # noqa: E731

@@ -104,6 +104,18 @@ def test_training_ends_at_a_stationary_point(fitted):
     np.testing.assert_allclose(np.exp(full.log_probability(list("abcdef"))), p, atol=2e-3)
 
 
+def test_the_penalty_is_balanced(fitted):
+    """Vectors that are all a little longer or shorter are no better."""
+    likelihood = PairLikelihood(count_pairs(corpus(), fitted.vocabulary_, 3))
+
+    def objective(factor):
+        both = np.float32(factor) * np.stack([fitted.vectors_, fitted.context_vectors_])
+        return likelihood.loss(*both) + fitted.l2 / (2 * likelihood.total) * (both**2).sum()
+
+    assert objective(1) == pytest.approx(fitted.objective_, rel=1e-6)
+    assert abs(objective(1.01) - objective(0.99)) / 0.02 < 2e-3
+
+
 def test_score_is_exact_and_beats_frequencies(fitted):
     held_out = corpus(100, seed=1)
     assert fitted.score(held_out) == pytest.approx(exact_score(fitted, held_out), rel=1e-6)
@@ -118,6 +130,10 @@ def test_similar_words_are_of_one_topic(fitted):
         assert all(int(other[1:]) % 2 == int(word[1:]) % 2 for other, _ in similar)
         assert [s for _, s in similar] == sorted((s for _, s in similar), reverse=True)
         assert word not in dict(similar)
+        centred = fitted.vectors_ - fitted.vectors_.mean(0)
+        a, b = (centred[fitted.vocabulary_[w]] for w in (word, similar[0][0]))
+        cosine = a @ b / np.sqrt((a @ a) * (b @ b))
+        assert similar[0][1] == pytest.approx(cosine, rel=1e-5)
 
 
 def test_log_probability(fitted):
