@@ -4,6 +4,8 @@ A policy turns numbers that say how good each action is into a draw. Both classe
 or on many at once, the runs along the leading dimensions.
 """
 
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Callable

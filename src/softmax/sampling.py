@@ -5,9 +5,11 @@ logits; a draw is the position that one uniform number falls on when the probabi
 end (the inverse transform), found block by block without a normalised probability.
 """
 
+from __future__ import annotations
+
 import math
 import operator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,8 @@ from softmax._kernels import kernels
 from softmax._reference.rows import as_rows
 from softmax.functions import hardmax, softmax
 
-RandomSource = np.random.Generator | int | None
+# A string, because looking at np.random would import it.
+RandomSource: TypeAlias = "np.random.Generator | int | None"
 Kept = tuple[int, float, float]  # top_k, top_p and log(min_p), as kernels take them
 
 # A share within this many roundings of top_p or min_p has reached it: log([0.5, 0.4, 0.1]) is

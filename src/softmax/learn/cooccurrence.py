@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Sentences", "count_pairs", "count_words", "position_of"]
+__all__ = [
+    "Sentences",
+    "checked_counts",
+    "count_pairs",
+    "count_words",
+    "position_of",
+    "row_order",
+]
 
 Sentences = Iterable[Iterable[str]] | Callable[[], Iterable[Iterable[str]]]
 
@@ -97,3 +104,34 @@ def position_of(word: str, vocabulary: dict[str, int]) -> int:
     except KeyError:
         nearest = difflib.get_close_matches(str(word), vocabulary, n=1, cutoff=0.0)
     raise KeyError(f"the word {word!r} is not in the vocabulary; the nearest is {nearest[0]!r}")
+
+
+def row_order(vocabulary: Sequence[str] | dict[str, int]) -> list[str]:
+    """Return the words in the order of their rows."""
+    words = list(vocabulary)
+    if isinstance(vocabulary, dict):
+        words.sort(key=vocabulary.__getitem__)
+        if sorted(vocabulary.values()) != list(range(len(words))):
+            raise ValueError("vocabulary must give each word a row of its own, from 0 on")
+    if not words:
+        raise ValueError("vocabulary must hold words, got none")
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"vocabulary must hold str, got {word!r}")
+    if len(set(words)) < len(words):
+        raise ValueError("vocabulary must name each word once")
+    return words
+
+
+def checked_counts(C: Any, n_words: int) -> sparse.csr_array:
+    """Return counts of pairs as float64, refused where they are none."""
+    counts = sparse.csr_array(C, dtype=np.float64)
+    if counts.shape != (n_words, n_words):
+        raise ValueError(f"C must have shape ({n_words}, {n_words}), got {counts.shape}")
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    if not (np.isfinite(counts.data).all() and (counts.data >= 0).all()):
+        raise ValueError("C must hold finite counts that are not negative")
+    if not counts.nnz:
+        raise ValueError("no two words of the vocabulary stand near each other: nothing to count")
+    return counts

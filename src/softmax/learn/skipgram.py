@@ -15,14 +15,20 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from softmax.functions import log_softmax
-from softmax.learn.cooccurrence import Sentences, count_pairs, count_words, position_of
+from softmax.learn.cooccurrence import (
+    Sentences,
+    checked_counts,
+    count_pairs,
+    count_words,
+    position_of,
+    row_order,
+)
 from softmax.learn.pair_likelihood import PairLikelihood, Progress, maximise, spectral_start
 from softmax.learn.vectors_io import SavedVectors, read_vectors, write_vectors, write_word2vec
 
@@ -384,34 +390,3 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name} is {value!r} where a finite number >= 0 was expected")
         if self.callback is not None and not callable(self.callback):
             raise ValueError(f"callback is {self.callback!r} where a callable was expected")
-
-
-def row_order(vocabulary: Sequence[str] | dict[str, int]) -> list[str]:
-    """Return the words in the order of their rows."""
-    words = list(vocabulary)
-    if isinstance(vocabulary, dict):
-        words.sort(key=vocabulary.__getitem__)
-        if sorted(vocabulary.values()) != list(range(len(words))):
-            raise ValueError("vocabulary must give each word a row of its own, from 0 on")
-    if not words:
-        raise ValueError("vocabulary must hold words, got none")
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"vocabulary must hold str, got {word!r}")
-    if len(set(words)) < len(words):
-        raise ValueError("vocabulary must name each word once")
-    return words
-
-
-def checked_counts(C: Any, n_words: int) -> sparse.csr_array:
-    """Return counts of pairs as float64, refused where they are none."""
-    counts = sparse.csr_array(C, dtype=np.float64)
-    if counts.shape != (n_words, n_words):
-        raise ValueError(f"C must have shape ({n_words}, {n_words}), got {counts.shape}")
-    counts.sum_duplicates()
-    counts.eliminate_zeros()
-    if not (np.isfinite(counts.data).all() and (counts.data >= 0).all()):
-        raise ValueError("C must hold finite counts that are not negative")
-    if not counts.nnz:
-        raise ValueError("no two words of the vocabulary stand near each other: nothing to count")
-    return counts
