@@ -51,6 +51,7 @@ LOSS_SHAPES = (
     ((1000000, 10), LAST),
 )
 LAYER_SHAPES = (((2048, 512, 32000), LAST), ((8192, 768, 50257), LAST))  # rows, features, classes
+SAMPLE_SHAPES = (((1, 1000), LAST), ((1, 128256), LAST), ((64, 128256), LAST))
 ELEMENTWISE_SHAPES = (
     ((1, 10), LAST),
     ((1, 1000), LAST),
@@ -84,6 +85,7 @@ OPERATIONS = {
     "softmax_vjp": Operation("copy", SLICES),
     "cross_entropy": Operation("softmax in place", LOSS_SHAPES),
     "linear_cross_entropy": Operation("matrix products", LAYER_SHAPES, dtypes=("float32",)),
+    "sample": Operation("sum", SAMPLE_SHAPES, dtypes=("float32", "float64")),
     "sigmoid": Operation("copy", ELEMENTWISE_SHAPES),
     "log_sigmoid": Operation("copy", ELEMENTWISE_SHAPES),
     "softplus": Operation("copy", ELEMENTWISE_SHAPES),
@@ -134,6 +136,7 @@ class Arrays:
     """The inputs of one case: x from N(0, 3), and what goes with it, unless given by name."""
 
     temperature = 0.7
+    top_p = 0.9
 
     def __init__(self, case: Case, **given: object):
         self.case = case

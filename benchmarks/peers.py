@@ -60,6 +60,9 @@ class Ours(Peer):
         into = {"out": x} if in_place else {}
         return partial(self.package.cross_entropy, x, a.target, return_grad=True, **into)
 
+    def sample(self, a: Arrays) -> Call:
+        return partial(self.package.sample, a.x, top_p=a.top_p, rng=np.random.default_rng(0))
+
     def linear_cross_entropy(self, a: Arrays) -> Call:
         layer = self.package.linear_cross_entropy
         return partial(layer, a.features, a.weight, a.target, return_grad=True)
@@ -109,6 +112,20 @@ class SciPy(Peer):
         return vjp
 
     softmax_jvp = softmax_vjp  # the Jacobian is symmetric
+
+    def sample(self, a: Arrays) -> Call:
+        """NumPy's argsort, cumsum and choice, with the softmax of a sorted row by hand."""
+        rng = np.random.default_rng(0)
+
+        def draw(row: np.ndarray) -> int:
+            order = np.argsort(-row)
+            p = np.exp(row[order] - row[order[0]]).astype(np.float64)
+            cumulative = np.cumsum(p / p.sum())
+            kept = np.searchsorted(cumulative, a.top_p) + 1
+            p = p[:kept] / p[:kept].sum()
+            return order[rng.choice(kept, p=p)]
+
+        return lambda: np.array([draw(row) for row in a.x])
 
 
 class PyTorch(Peer):
@@ -193,6 +210,17 @@ class PyTorch(Peer):
             return loss, *self.torch.autograd.grad(loss, (X, weight))
 
         return forward_backward
+
+    def sample(self, a: Arrays) -> Call:
+        x = self.native(a.x)
+
+        def draw() -> Any:
+            values, order = self.torch.sort(x, dim=-1, descending=True)
+            p = self.torch.softmax(values, -1)
+            p[p.cumsum(-1) - p >= a.top_p] = 0
+            return order.gather(-1, self.torch.multinomial(p, 1))[:, 0]
+
+        return draw
 
     def _differentiable(self, array: np.ndarray) -> Any:
         return self.native(array).detach().requires_grad_()

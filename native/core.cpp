@@ -339,6 +339,23 @@ nb::object plain_elements(Op op, nb::handle x, nb::handle out) {
   return result;
 }
 
+// Rows of contiguous logits: filtered into `out`, or drawn from with uniforms.
+void sampling(SamplingJob& job, nb::handle logits, nb::handle valid, nb::handle temperature) {
+  const Given x(logits, "logits"), v(valid, "valid"), t(temperature, "temperature");
+  if (x.array.dims != 2 || !PyArray_IS_C_CONTIGUOUS(x.object) ||
+      (x.array.dtype != DType::f32 && x.array.dtype != DType::f64))
+    refuse("logits", "contiguous rows of float32 or float64");
+  job.dtype = x.array.dtype;
+  job.rows = x.array.shape[0];
+  job.n = x.array.shape[1];
+  job.x = x.array.data;
+  job.valid = (bool*)v.array.data;
+  job.temperature = (const double*)t.array.data;
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.rows, job.n + job.draws,
+               [&](int64_t begin, int64_t end) { kernels.sampling(job, begin, end); });
+}
+
 nb::dict build_info() {
   nb::dict info;
   nb::list targets;
@@ -424,6 +441,32 @@ NB_MODULE(_core, m) {
                    {.where = where, .temperature = temperature, .second = dp});
       },
       "x"_a, "dp"_a, "out"_a, "axis"_a, "where"_a.none(), "temperature"_a.none());
+  m.def(
+      "filter_logits",
+      [](H logits, H out, H valid, H temperature, int64_t top_k, double top_p, double log_min_p,
+         bool first_ties) {
+        SamplingJob job;
+        job.top_k = top_k, job.top_p = top_p, job.log_min_p = log_min_p;
+        job.first_ties = first_ties;
+        job.kept = Given(out, "out").array.data;
+        sampling(job, logits, valid, temperature);
+      },
+      "logits"_a, "out"_a, "valid"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a, "log_min_p"_a,
+      "first_ties"_a);
+  m.def(
+      "sample",
+      [](H logits, H uniforms, H out, H valid, H temperature, int64_t top_k, double top_p,
+         double log_min_p) {
+        SamplingJob job;
+        job.top_k = top_k, job.top_p = top_p, job.log_min_p = log_min_p;
+        const Given u(uniforms, "uniforms"), drawn(out, "out");
+        job.draws = u.array.shape[0];
+        job.uniforms = (const double*)u.array.data;
+        job.drawn = (int64_t*)drawn.array.data;
+        sampling(job, logits, valid, temperature);
+      },
+      "logits"_a, "uniforms"_a, "out"_a, "valid"_a, "temperature"_a.none(), "top_k"_a, "top_p"_a,
+      "log_min_p"_a);
   m.def("sigmoid", [](H x, H out) { elementwise(Op::sigmoid, x, out); }, "x"_a, "out"_a);
   m.def("log_sigmoid", [](H x, H out) { elementwise(Op::log_sigmoid, x, out); }, "x"_a, "out"_a);
   m.def("softplus", [](H x, H out) { elementwise(Op::softplus, x, out); }, "x"_a, "out"_a);

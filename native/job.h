@@ -124,6 +124,23 @@ struct LossJob {
   double* loss = nullptr;
 };
 
+// Filters of contiguous float or double rows, and draws from what they keep (sampling.inl).
+struct SamplingJob {
+  DType dtype;
+  int64_t n = 0, rows = 0;
+  const char* x = nullptr;
+  const double* temperature = nullptr;  // of each row; null for 1
+  int64_t top_k = 0;                    // 0 for no such filter
+  double top_p = 1;                     // 1 or more for none
+  double log_min_p = 0;                 // -inf for none
+  bool first_ties = false;              // of entries equal to the least one kept, as few as needed
+  bool* valid = nullptr;                // receives whether each row is a distribution
+  char* kept = nullptr;                 // receives the filtered logits; or else:
+  int64_t draws = 0;                    // of each row
+  const double* uniforms = nullptr;     // (draws, rows), in [0, 1)
+  int64_t* drawn = nullptr;             // (draws, rows)
+};
+
 // One instruction set's kernels.
 struct Kernels {
   const char* name;
@@ -138,6 +155,8 @@ struct Kernels {
                    int64_t count);
   // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl).
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
+  // Rows begin .. end - 1 filtered, or drawn from (sampling.inl).
+  void (*sampling)(const SamplingJob&, int64_t begin, int64_t end);
 };
 
 }  // namespace softmax

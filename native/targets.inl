@@ -74,6 +74,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/elements.inl"
 #include "kernels/precise.inl"
 #include "kernels/losses.inl"
+#include "kernels/sampling.inl"
 #include "kernels/table.inl"
 }  // namespace softmax::SOFTMAX_TARGET
 

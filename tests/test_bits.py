@@ -219,3 +219,17 @@ def test_every_instruction_set_is_within_bounds(results_by_target):
 def test_reference_can_be_forced():
     code = "import softmax; print(softmax.build_info()['target'], softmax.softmax([1.0, 1.0]))"
     assert run(code, "reference").split() == ["reference", "[0.5", "0.5]"]
+
+
+def test_every_instruction_set_draws_the_same():
+    code = """
+import hashlib, numpy, softmax
+x = numpy.random.default_rng(0).normal(0, 3, (5, 3000)).astype(numpy.float32)
+draws = [
+    softmax.sample(logits, 200, rng=1, **options).tobytes()
+    for logits in (x, x.astype(float))
+    for options in ({}, {"temperature": 0.7, "top_p": 0.9}, {"top_k": 300, "min_p": 0.01})
+]
+print(hashlib.sha256(b"".join(draws)).hexdigest())
+"""
+    assert len({run(code, target) for target in [*available_targets(), "reference"]}) == 1

@@ -66,5 +66,10 @@ static void losses(const LossJob& job, int64_t begin, int64_t end) {
              [&](auto d, auto t) { run_losses<decltype(d), decltype(t)>(job, begin, end); });
 }
 
+static void sampling(const SamplingJob& job, int64_t begin, int64_t end) {
+  job.dtype == DType::f32 ? run_sampling<float>(job, begin, end)
+                          : run_sampling<double>(job, begin, end);
+}
+
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run, reduce, finish, map, elements, losses};
+const Kernels kernels = {SOFTMAX_NAME, run, reduce, finish, map, elements, losses, sampling};

@@ -19,12 +19,16 @@ from softmax.layer import (
 )
 from softmax.losses import binary_cross_entropy, cross_entropy, focal_loss
 from softmax.maxima import logmeanexp, mellowmax, smooth_max
+from softmax.policies import BoltzmannPolicy, GradientBandit
+from softmax.sampling import filter_logits, gumbel_softmax, sample
 from softmax.streaming import OnlineLogSumExp
 from softmax.threads import build_info, get_num_threads, num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BoltzmannPolicy",
+    "GradientBandit",
     "OnlineLogSumExp",
     "binary_cross_entropy",
     "build_info",
@@ -32,8 +36,10 @@ __all__ = [
     "cumulative_logsumexp",
     "distillation_loss",
     "entropy",
+    "filter_logits",
     "focal_loss",
     "get_num_threads",
+    "gumbel_softmax",
     "hardmax",
     "kl_divergence",
     "linear_cross_entropy",
@@ -44,6 +50,7 @@ __all__ = [
     "logsumexp",
     "mellowmax",
     "num_threads",
+    "sample",
     "set_num_threads",
     "sigmoid",
     "smooth_max",

@@ -109,8 +109,14 @@ class Slices:
     Several axes are moved to the end and become one; `map` and `reduce` put the result back.
     """
 
-    def __init__(self, x: npt.ArrayLike, axis: Axis = -1, where: npt.ArrayLike | None = None):
-        array = as_floating(x, "x")
+    def __init__(
+        self,
+        x: npt.ArrayLike,
+        axis: Axis = -1,
+        where: npt.ArrayLike | None = None,
+        name: str = "x",
+    ):
+        array = as_floating(x, name)
         self.shape = array.shape
         self.axes = normalize_axes(axis, array.ndim)
         self.kept_shape = shape_with_ones(self.shape, self.axes)

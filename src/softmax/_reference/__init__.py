@@ -2,13 +2,15 @@
 
 The functions take the same positional arguments as those of `softmax._core`, write into `out`, and
 keep the same contract of accuracy and of special values. They reduce each slice to a state
-(`state`), then map the slice given that state (`slices`, `maxima`, `losses`). Two things the native
-kernels leave to them: longdouble, and any processor nobody compiled for.
+(`state`), then map the slice given that state (`slices`, `maxima`, `losses`); `sampling` repeats
+its kernel step by step. Two things the native kernels leave to them: longdouble, and any processor
+nobody compiled for.
 """
 
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
 from softmax._reference.losses import cross_entropy, cross_entropy_soft
 from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
+from softmax._reference.sampling import filter_logits, sample
 from softmax._reference.slices import (
     entropy,
     log_softmax,
@@ -24,6 +26,7 @@ __all__ = [
     "cross_entropy_soft",
     "cumulative_logsumexp",
     "entropy",
+    "filter_logits",
     "get_num_threads",
     "log_sigmoid",
     "log_softmax",
@@ -37,6 +40,7 @@ __all__ = [
     "plain_sigmoid",
     "plain_softmax",
     "plain_softplus",
+    "sample",
     "set_num_threads",
     "sigmoid",
     "smooth_max",

@@ -8,11 +8,18 @@ where a probability rounds to 0 or 1, and the class each row has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Evaluation", "evaluate", "held_out_rows"]
+__all__ = [
+    "Evaluation",
+    "class_positions",
+    "evaluate",
+    "expected_calibration_error",
+    "held_out_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def evaluate(log_probability: NDArray[np.floating], true: NDArray[np.int64]) -> 
         accuracy=float(hits.sum() / n),
         # 0.0 - x, so that a loss of nothing prints as 0 and not as -0
         log_loss=float(0.0 - log_probability[np.arange(n), true].mean(dtype=np.float64)),
-        calibration_error=_expected_calibration_error(
+        calibration_error=_calibration_error(
             np.exp(log_probability.max(axis=1)), predicted == true
         ),
         precision=_share(hits, times_predicted),
@@ -139,12 +146,116 @@ def held_out_rows(
     return training, held_out
 
 
-def _expected_calibration_error(
+def expected_calibration_error(
+    y_true: ArrayLike, y_prob: ArrayLike, *, n_bins: int = 15, classes: ArrayLike | None = None
+) -> float:
+    """Return how far confidence and accuracy are apart, over bins of equal confidence.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        Labels.
+    y_prob : array-like of shape (n, K), or (n,) for the second of two classes
+        Predicted probabilities.
+    n_bins : int, default 15
+        How many bins of equal width [0, 1] is cut into.
+    classes : array-like of shape (K,), optional
+        The label of each column; by default the different labels in order if there are K, else
+        0, 1, 2 and so on.
+
+    Returns
+    -------
+    float
+        The sum over bins of (rows in the bin / n) * abs(accuracy - mean confidence), in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a shape or a label does not fit, a probability is not in [0, 1], or `n_bins` is below 1.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural
+       Networks", ICML 2017, eq. 3.
+
+    Examples
+    --------
+    >>> probability = [[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]
+    >>> expected_calibration_error([0, 1, 1, 0], probability)
+    0.25
+    """
+    probability = np.asarray(y_prob, np.float64)
+    if probability.ndim == 1:
+        probability = np.stack([1 - probability, probability], axis=1)
+    labels = np.asarray(y_true)
+    if probability.ndim != 2 or labels.shape != probability.shape[:1] or not labels.size:
+        raise ValueError(
+            f"y_prob must have a row for each label, got shapes {np.shape(y_prob)} and "
+            f"{labels.shape}"
+        )
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("y_prob must hold probabilities between 0 and 1")
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be 1 or more, got {n_bins!r}")
+    _, true = class_positions(labels, probability.shape[1], classes)
+    correct = probability.argmax(axis=1) == true
+    return _calibration_error(probability.max(axis=1), correct, n_bins)
+
+
+def class_positions(
+    labels: NDArray[Any], n_classes: int, classes: ArrayLike | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the label of each column and the column of each label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Labels.
+    n_classes : int
+        How many columns there are.
+    classes : array-like of shape (n_classes,), optional
+        The label of each column; by default the different labels in order if there are as many as
+        columns, else 0, 1, 2 and so on.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    positions : ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If the classes are not as many as the columns, or a label is none of them.
+
+    Examples
+    --------
+    >>> class_positions(np.array(["b", "a", "b"]), 2)[1]
+    array([1, 0, 1])
+    >>> class_positions(np.array([2, 0]), 4)[0]
+    array([0, 1, 2, 3])
+    """
+    if classes is None:
+        classes = np.unique(labels)
+        if len(classes) != n_classes:
+            classes = np.arange(n_classes)
+    names = np.asarray(classes)
+    if names.shape != (n_classes,):
+        raise ValueError(f"classes must name {n_classes} columns, got shape {names.shape}")
+    order = np.argsort(names)
+    places = np.minimum(np.searchsorted(names, labels, sorter=order), n_classes - 1)
+    positions = order[places]
+    known = names[positions] == labels
+    if not known.all():
+        raise ValueError(
+            f"labels must be among the classes {names.tolist()}, got {labels[~known][0]!r}"
+        )
+    return names, positions.astype(np.int64)
+
+
+def _calibration_error(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], n_bins: int = 15
 ) -> float:
-    # Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks", eq. 3:
-    # sum over bins of (rows in the bin / n) |accuracy - mean confidence|. Both means have the
-    # bin's row count as denominator, which cancels.
+    # Both means of a bin have its row count as denominator, which cancels.
     bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
     surplus = np.bincount(bins, weights=correct - confidence.astype(np.float64))
     return float(np.abs(surplus).sum() / confidence.size)

@@ -1,0 +1,171 @@
+"""The likelihood of word pairs under softmax(U v), from their counts alone.
+
+The negative log-likelihood of all pairs is the sum over words i of
+n_i logsumexp(U v_i) - sum_j C_ij u_j . v_i, with n_i the sum of row i of the counts C. A pass costs
+three products of V x d with d x V, whatever the size of the corpus was, and holds a few rows of
+logits at a time. Products are float32, sums float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import minimize
+from sklearn.utils.extmath import randomized_svd
+
+from softmax._kernels import kernels
+
+__all__ = ["PairLikelihood", "Progress", "maximise", "spectral_start"]
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+LOGITS_BYTES = 32 << 20  # of one block of rows: fewer would make the third product slow
+SMOOTHING = 5.0  # pairs added to what was counted and to what was expected, for the start
+DAMPING = 0.25  # frequent words count by this power of their frequency at the start
+MEMORY = 10  # pairs of the quasi-Newton recursion
+
+
+class PairLikelihood:
+    """The negative log-likelihood of counted pairs, per pair, with its gradients.
+
+    Parameters
+    ----------
+    counts : csr_array of shape (n_words, n_words)
+        How often each word (row) had each context (column).
+    """
+
+    def __init__(self, counts: sparse.csr_array) -> None:
+        self.row_totals: Float64 = np.asarray(counts.sum(axis=1), np.float64).ravel()
+        self.column_totals: Float64 = np.asarray(counts.sum(axis=0), np.float64).ravel()
+        self.total = float(self.row_totals.sum())
+        self.n_words = counts.shape[0]
+        self.starts = counts.indptr
+        # The kernel scores a row as if its first context were all of them: n_i times
+        # -log p(first), with gradient n_i (p - one-hot). What the counts change in that:
+        first = np.minimum(counts.indptr[:-1], max(counts.nnz - 1, 0))
+        self.first = counts.indices[first].astype(np.int64)
+        self.changes = counts.data.astype(np.float64)
+        filled = np.flatnonzero(np.diff(counts.indptr))
+        self.changes[counts.indptr[:-1][filled]] -= self.row_totals[filled]
+        self.step = max(1, LOGITS_BYTES // (4 * self.n_words))
+        rows = np.repeat(np.arange(self.n_words), np.diff(counts.indptr))
+        self.places = (rows % self.step) * self.n_words + counts.indices
+
+    def loss(self, vectors: Float32, contexts: Float32) -> float:
+        """Return the mean of -log p(context | word) over all pairs, in nats."""
+        return self._pass(vectors, contexts, None)
+
+    def loss_and_gradients(
+        self, vectors: Float32, contexts: Float32
+    ) -> tuple[float, Float64, Float64]:
+        """Return the loss, and its gradients with respect to both."""
+        gradients = np.empty(vectors.shape), np.zeros(contexts.shape)
+        loss = self._pass(vectors, contexts, gradients)
+        return loss, gradients[0] / self.total, gradients[1] / self.total
+
+    def _pass(
+        self, vectors: Float32, contexts: Float32, gradients: tuple[Float64, Float64] | None
+    ) -> float:
+        loss = 0.0
+        for start in range(0, self.n_words, self.step):
+            rows = slice(start, min(start + self.step, self.n_words))
+            pairs = slice(self.starts[rows.start], self.starts[rows.stop])
+            places, changes = self.places[pairs], self.changes[pairs]
+            logits = vectors[rows] @ contexts.T
+            flat = logits.reshape(-1)
+            loss -= float(changes @ flat[places])
+            losses = np.empty(len(logits))
+            slopes = None if gradients is None else logits
+            kernels.cross_entropy(logits, self.first[rows], self.row_totals[rows], losses, slopes)
+            loss += float(losses.sum())
+            if gradients is not None:
+                flat[places] -= changes.astype(np.float32)
+                gradients[0][rows] = logits @ contexts
+                gradients[1][...] += logits.T @ vectors[rows]
+        return loss / self.total
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known after one step: objective and gradient in the units of `maximise`."""
+
+    iteration: int
+    objective: float
+    gradient_norm: float
+
+
+def spectral_start(counts: sparse.csr_array, dim: int, seed: int) -> tuple[Float64, Float64]:
+    """Return vectors and context vectors near the optimum: frequencies, and what they leave.
+
+    The first dimension holds the logarithms of the contexts' frequencies, so that the model starts
+    no worse than they are; the others are the largest singular vectors of the logarithm of counted
+    over expected pairs.
+    """
+    rows, columns = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
+    total = rows.sum()
+    frequency = np.maximum(columns, 0.5) / total
+    centred = np.log(frequency) - np.log(frequency).mean()
+    size = np.mean(centred**2) ** 0.25 or 1.0
+    vectors, contexts = np.zeros((2, len(rows), dim))
+    vectors[:, 0], contexts[:, 0] = size, centred / size
+    rank = min(dim, len(rows)) - 1
+    if rank > 0:
+        pairs = sparse.coo_array(counts)
+        i, j = pairs.coords
+        surprise = np.log((pairs.data + SMOOTHING) / (rows[i] * frequency[j] + SMOOTHING))
+        weight = (np.maximum(rows, 1) / total) ** DAMPING
+        ratio = sparse.csr_matrix((surprise * weight[i] * weight[j], (i, j)), shape=counts.shape)
+        left, values, right = randomized_svd(ratio, rank, n_iter=2, random_state=seed)
+        root = np.sqrt(values) / weight[:, None]
+        vectors[:, 1 : rank + 1], contexts[:, 1 : rank + 1] = left * root, right.T * root
+    return vectors, contexts
+
+
+def maximise(
+    likelihood: PairLikelihood,
+    start: tuple[Float64, Float64],
+    *,
+    l2: float,
+    tol: float,
+    max_iter: int,
+    report: Callable[[Progress], bool],
+) -> tuple[Float64, Float64]:
+    """Minimise loss + l2 / (2 pairs) * (|vectors|^2 + |contexts|^2) by L-BFGS.
+
+    A row is multiplied by the square root of its share of the pairs, in which the loss bends about
+    equally in all directions. The norm of the gradient is taken there: half its square is about
+    what is left to gain, in nats per pair. Ends when it is at most tol, or report returns True.
+    """
+    total = likelihood.total
+    shares = np.stack([likelihood.row_totals, likelihood.column_totals])[..., None] + l2
+    scale = np.sqrt(total / np.maximum(shares, 1.0))
+    shape = (2, *start[0].shape)
+    latest = Progress(0, np.inf, np.inf)
+
+    def objective(flat: Float64) -> tuple[float, Float64]:
+        nonlocal latest
+        both = flat.reshape(shape) * scale
+        loss, *slopes = likelihood.loss_and_gradients(*both.astype(np.float32))
+        value = loss + l2 / (2 * total) * float(np.vdot(both, both))
+        gradient = (np.stack(slopes) + (l2 / total) * both) * scale
+        latest = Progress(latest.iteration, value, float(np.linalg.norm(gradient)))
+        return value, gradient.ravel()
+
+    def after_step(_: Float64) -> None:
+        nonlocal latest
+        latest = Progress(latest.iteration + 1, latest.objective, latest.gradient_norm)
+        if report(latest) or latest.gradient_norm <= tol:
+            raise StopIteration
+
+    begin = (np.stack(start) / scale).ravel()
+    options = {"maxiter": max_iter, "maxcor": MEMORY, "gtol": 0.0, "ftol": 0.0, "maxfun": 10**9}
+    result = minimize(
+        objective, begin, jac=True, method="L-BFGS-B", callback=after_step, options=options
+    )
+    vectors, contexts = result.x.reshape(shape) * scale
+    return vectors, contexts
