@@ -1,0 +1,178 @@
+// The calls: from arrays to a plan, from a plan to kernels.
+//
+// The functions write into an array that Python allocated and assume what src/softmax/_inputs.py
+// ensures; what is checked here is what memory safety needs.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "arrays.h"
+#include "cpu.h"
+#include "parallel.h"
+#include "plan.h"
+
+namespace softmax {
+
+inline void run(const Job& job) {
+  const Kernels& kernels = chosen_kernels();
+  const int64_t chunks = (job.n + kChunk - 1) / kChunk;
+  const bool split = chunks > 1 && job.slices < get_num_threads() && job.op < Op::logsumexp;
+  if (!split) {
+    parallel_for(job.bundles(), job.n * job.bundle,
+                 [&](int64_t begin, int64_t end) { kernels.run(job, begin, end); });
+    return;
+  }
+  // Fewer slices than threads: the chunks of one slice are shared out.  The same chunks, merged in
+  // the same order, whoever reduced them.
+  std::vector<State> states{size_t(chunks)};
+  for (int64_t slice = 0; slice < job.slices; ++slice) {
+    parallel_for(chunks, kChunk, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) states[size_t(c)] = kernels.reduce(job, slice, c);
+    });
+    SliceMap slice_map;
+    kernels.finish(job, slice, states.data(), &slice_map);
+    parallel_for(chunks, kChunk, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
+        kernels.map(job, slice, c, states[size_t(c)], slice_map);
+    });
+  }
+}
+
+// Arrays of fewer bytes are near: in the second-level cache of any processor of today.
+inline constexpr int64_t kNear = 1 << 18;
+
+// Call when the plan has all its operands.
+inline const Job& settled(Plan& plan) {
+  Job& job = plan.job;
+  const int64_t bytes = job.n * job.slices * item_size(job.dtype);
+  job.fetch_ahead = bytes > kNear;
+  job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data;
+  plan.choose_traversal();
+  return job;
+}
+
+// An operation along an axis; the arguments it does not have are None.
+struct Arguments {
+  nb::handle where = nb::none(), temperature = nb::none(), sink = nb::none(), second = nb::none(),
+             sign = nb::none();
+  double factor = 1;
+  bool reverse = false;
+};
+
+inline void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Arguments& arguments) {
+  const Given gx(x, "x"), gy(out, "out"), where(arguments.where, "where"),
+      temperature(arguments.temperature, "temperature"), sink(arguments.sink, "sink"),
+      second(arguments.second, "the second array"), sign(arguments.sign, "sign");
+  if (axis < 0 || axis >= gx.array.dims) refuse("axis", "within x's dimensions");
+  Plan plan(op, gx.array, axis);
+  Job& job = plan.job;
+  plan.add(job.y, gy.array);
+  plan.add(job.where, where.array);
+  plan.add(job.temperature, temperature.array);
+  plan.add(job.sink, sink.array);
+  plan.add(job.second, second.array);
+  plan.add(job.sign, sign.array);
+  job.factor = arguments.factor;
+  job.reverse = arguments.reverse;
+  run(settled(plan));
+}
+
+// Entries one by one: contiguous runs of both arrays where they have them.
+inline void elementwise(Op op, nb::handle x, nb::handle out) {
+  const Given gx(x, "x"), gy(out, "out");
+  int axis = gx.array.dims - 1;  // the one along which neighbours are nearest
+  for (int d = axis; d >= 0; --d)
+    if (gx.array.shape[d] > 1 && std::abs(gx.array.stride[d]) < std::abs(gx.array.stride[axis]))
+      axis = d;
+  Plan plan(op, gx.array, axis);
+  plan.add(plan.job.y, gy.array);
+  plan.lengthen_runs();
+  const Job& job = plan.job;
+  const Kernels& kernels = chosen_kernels();
+  const int64_t step = kChunk;  // a run of this many entries is one unit of work
+  const int64_t runs = (job.n + step - 1) / step;
+  parallel_for(job.slices * runs, std::min(job.n, step), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      int64_t slice = i / runs, first = i % runs * step, x_at = 0, y_at = 0;
+      for (int d = job.dims - 1; d >= 0; --d) {
+        x_at += slice % job.shape[d] * job.x.stride[d];
+        y_at += slice % job.shape[d] * job.y.stride[d];
+        slice /= job.shape[d];
+      }
+      kernels.elements(op, job.dtype, job.x.data + x_at + first * job.x.along, job.x.along,
+                       job.y.data + y_at + first * job.y.along, job.y.along,
+                       std::min(step, job.n - first));
+    }
+  });
+}
+
+// Cross-entropy of each slice; one of labels and targets is None.
+inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle weights,
+                   nb::handle loss, nb::handle gradient, int axis, double scale, double z_loss) {
+  const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
+      w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient");
+  const int dims = x.array.dims;
+  if (axis < 0) axis += dims;
+  if (axis < 0 || axis >= dims) refuse("axis", "within logits' dimensions");
+  // Labels, weights and losses are counted in the order in which the slices lie in memory.
+  const int type = PyArray_TYPE(x.object);
+  refuse_unless(x, "logits", type, PyArray_SIZE(x.object));
+  refuse_unless(g, "gradient", type, PyArray_SIZE(x.object));
+  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, PyArray_SIZE(x.object));
+  LossJob job;
+  const Op op = g.object ? Op::softmax : Op::logsumexp;
+  Plan plan(op, x.array, axis);
+  const int64_t slices = plan.job.slices;
+  refuse_unless(label, "target", NPY_INT64, slices);
+  refuse_unless(w, "weights", NPY_DOUBLE, slices);
+  refuse_unless(l, "loss", NPY_DOUBLE, slices);
+  if (slices == 0) return;
+  if (g.object) {
+    plan.add(plan.job.y, g.array);
+  } else {
+    // Nothing is written, but the plan asks how results would lie.
+    Array result = x.array;
+    int64_t step = item_size(result.dtype);
+    for (int d = dims - 1; d >= 0; --d) {
+      result.shape[d] = d == axis ? 1 : x.array.shape[d];
+      result.stride[d] = step;
+      step *= result.shape[d];
+    }
+    plan.add(plan.job.y, result);
+  }
+  job.softmax = settled(plan);
+  job.labels = reinterpret_cast<const int64_t*>(label.array.data);
+  job.targets = t.array.data;
+  job.weights = reinterpret_cast<const double*>(w.array.data);
+  job.scale = scale;
+  job.z_loss = z_loss;
+  job.loss = reinterpret_cast<double*>(l.array.data);
+  if (job.labels && *std::max_element(job.labels, job.labels + slices) >= plan.job.n)
+    refuse("target", "less than the number of classes");
+  if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
+    refuse("axis", "the last where target holds probabilities");
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.softmax.bundles(), plan.job.n * job.softmax.bundle,
+               [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
+}
+
+// Rows of contiguous logits: filtered into `out`, or drawn from with uniforms.
+inline void sampling(SamplingJob& job, nb::handle logits, nb::handle valid,
+                     nb::handle temperature) {
+  const Given x(logits, "logits"), v(valid, "valid"), t(temperature, "temperature");
+  if (x.array.dims != 2 || !PyArray_IS_C_CONTIGUOUS(x.object) ||
+      (x.array.dtype != DType::f32 && x.array.dtype != DType::f64))
+    refuse("logits", "contiguous rows of float32 or float64");
+  job.dtype = x.array.dtype;
+  job.rows = x.array.shape[0];
+  job.n = x.array.shape[1];
+  job.x = x.array.data;
+  job.valid = (bool*)v.array.data;
+  job.temperature = (const double*)t.array.data;
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.rows, job.n + job.draws,
+               [&](int64_t begin, int64_t end) { kernels.sampling(job, begin, end); });
+}
+
+}  // namespace softmax
