@@ -21,7 +21,7 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(shell find native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+	$(BIN)/clang-format --dry-run --Werror $(shell find native tests/native -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
 bench: $(VENV)/bench ## Speed side by side with SciPy, PyTorch, JAX, ONNX Runtime (ARGS="softmax --dtype float32")
 	$(BIN)/python -m benchmarks.speed $(ARGS)

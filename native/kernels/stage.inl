@@ -8,12 +8,12 @@ struct bfloat {
   uint16_t raw;
 };
 
-INLINE float widened(half h) { return float(std::bit_cast<_Float16>(h.raw)); }
+INLINE float widened(half h) { return float(std::bit_cast<float16>(h.raw)); }
 INLINE float widened(bfloat b) { return std::bit_cast<float>(uint32_t(b.raw) << 16); }
 INLINE float widened(float f) { return f; }
 INLINE double widened(double d) { return d; }
 
-INLINE void round_to(half& to, float f) { to.raw = std::bit_cast<uint16_t>(_Float16(f)); }
+INLINE void round_to(half& to, float f) { to.raw = std::bit_cast<uint16_t>(float16(f)); }
 INLINE void round_to(bfloat& to, float f) {
   uint32_t b = std::bit_cast<uint32_t>(f);
   to.raw = f != f ? uint16_t(b >> 16 | 0x40) : uint16_t((b + 0x7fff + (b >> 16 & 1)) >> 16);

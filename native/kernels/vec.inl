@@ -38,6 +38,13 @@ struct bits_of<double> {
 template <class T>
 using bits = typename bits_of<T>::type;
 
+// Half precision as a scalar. GCC's C++ has one name for it on x86-64 and another on AArch64.
+#if defined(__aarch64__)
+using float16 = __fp16;
+#else
+using float16 = _Float16;
+#endif
+
 template <class T>
 INLINE vec<T> splat(T a) {
   return a - vec<T>{};  // minus, because a compiler may leave out only that zero
@@ -224,14 +231,14 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
   return (vec<float>)vcvt_high_f32_f64(vcvt_f32_f64((float64x2_t)low), (float64x2_t)high);
 }
 #endif
-// Four half-precision numbers: _Float16 is converted by the compiler (in software on x86-64-v2).
+// Four half-precision numbers: float16 is converted by the compiler (in software on x86-64-v2).
 INLINE vec<float> half_to_float(const uint16_t* p) {
-  _Float16 h[4];
+  float16 h[4];
   __builtin_memcpy(h, p, sizeof h);
   return vec<float>{float(h[0]), float(h[1]), float(h[2]), float(h[3])};
 }
 INLINE void float_to_half(uint16_t* p, vec<float> v) {
-  _Float16 h[4] = {_Float16(v[0]), _Float16(v[1]), _Float16(v[2]), _Float16(v[3])};
+  float16 h[4] = {float16(v[0]), float16(v[1]), float16(v[2]), float16(v[3])};
   __builtin_memcpy(p, h, sizeof h);
 }
 #endif
