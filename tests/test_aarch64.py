@@ -9,7 +9,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COMPILERS = {"x86_64": "g++", "aarch64": "aarch64-linux-gnu-g++"}
 EMULATOR = "qemu-aarch64-static"
-OPTIONS = "-std=gnu++20 -O2 -static -ffp-contract=off -fno-math-errno -fno-trapping-math -w".split()
+OPTIONS = [
+    "-std=gnu++20",
+    "-O2",
+    "-static",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-w",
+]
 
 
 def hashes(machine, directory):
