@@ -95,6 +95,46 @@ def test_one_column_among_few_or_many(kernels, function, dtype):
 
 
 @each_dtype
+def uneven_rows(dtype):
+    """Return rows of four chunks whose maxima are far apart, one of them beyond the direct frame."""
+    chunk = 32_768
+    x = np.random.default_rng(0).normal(0, 3, (6, 3 * chunk + 77))
+    x[0, chunk : 2 * chunk] -= 60
+    x[1, chunk:] -= 15
+    x[2, :chunk] = -np.inf
+    x[3, 5] = 900
+    x[4, -1] = 2000
+    x[5, 2 * chunk :] = np.nan
+    return x.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_long_row_kept_in_its_result_or_computed_again(kernels, dtype):
+    x = uneven_rows(dtype)
+    expected = bits(sm.softmax(x))
+    strided = np.zeros((*x.shape, 2), dtype)
+    strided[..., 0] = x
+    in_place = x.copy()
+    sm.softmax(in_place, out=in_place)
+    assert bits(in_place) == expected
+    assert bits(sm.softmax(strided[..., 0])) == expected
+    assert bits(sm.softmax(x, where=True)) == expected
+    with sm.num_threads(2):
+        assert bits(np.stack([sm.softmax(row) for row in x])) == expected
+
+
+def test_columns_at_any_place_of_a_cache_line(kernels):
+    memory = np.zeros(200 * 70 + 16, np.float32)
+    x = np.random.default_rng(0).normal(0, 3, (70, 200)).astype(np.float32)
+    expected = [bits(np.stack([f(column) for column in x.T])) for f in (sm.softmax, sm.logsumexp)]
+    for shift in (0, 1, 4, 15):
+        out = memory[shift : shift + x.size].reshape(x.shape)
+        sm.softmax(x, 0, out=out)
+        assert bits(out.T) == expected[0]
+        out[...] = x
+        assert bits(sm.logsumexp(out, 0)) == expected[1]
+
+
 @pytest.mark.parametrize("function", having("elementwise"), ids=str)
 def test_one_element_alone_or_among_others(kernels, function, dtype):
     x = row(function, 300, dtype)
