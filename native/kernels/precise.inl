@@ -179,7 +179,8 @@ inline void write_slopes(const PreciseSlice& s, const double* c, const double* c
     d_lo = d_lo + (load(c_lo + i) + mean_lo);
     vec<double> slope = p * d;
     slope = slope + (product_error(p, d, slope) + (p_lo * d + p * d_lo));
-    slope = temperature == 1 ? slope : slope / temperature;
+    // At temperature 0 the limit is flat: 0, not 0 / 0.
+    if (temperature != 1) slope = slope == none ? slope : slope / temperature;
     store(y + i, e > none ? slope : none);
   }
 }
