@@ -229,7 +229,20 @@ MALFORMED: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "callback": (described(parameters={"callback": "os.system"}), "callback is"),
     "iterations": (described(n_iter=-1), "n_iter is -1"),
     "gap": (described(duality_gap="0"), "duality_gap is '0'"),
-    "history": (described(history=[[1, 2]]), "history is not rows"),
+    "history a list": (described(history=[[1, 2]]), "history is not lists"),
+    "history uneven": (
+        described(history={"objective": [1.0], "gap": [], "seconds": []}),
+        "history is not lists",
+    ),
+    "history of text": (
+        described(history={"objective": ["x"], "gap": [0.0], "seconds": [0.0]}),
+        "history is not lists",
+    ),
+    "multilabel": (described(multilabel=1), "multilabel is 1"),
+    "another estimator": (
+        with_metadata(format="softmax.SigmoidRegression"),
+        "format is 'softmax.SigmoidRegression'",
+    ),
 }
 
 

@@ -1,5 +1,5 @@
 """Estimators with scikit-learn's conventions (needs the extra `learn`)."""
 
-from softmax.learn.regression import SoftmaxRegression
+from softmax.learn.regression import SigmoidRegression, SoftmaxRegression
 
-__all__ = ["SoftmaxRegression"]
+__all__ = ["SigmoidRegression", "SoftmaxRegression"]
