@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from softmax.learn.inputs import check_rows, check_weights
-from softmax.learn.rows import Matrix
+from softmax.learn.rows import Matrix, dense
 from softmax.learn.targets import class_counts, class_positions
 
 __all__ = ["ChunkSource", "is_chunk_source"]
@@ -83,6 +84,8 @@ class ChunkSource:
             n_rows += rows.shape[0]
             total += float(rows.sum(dtype=np.float64))
             rows = rows if rows.dtype == self.dtype else rows.astype(self.dtype)
+            if sp.issparse(rows) != self.sparse:
+                rows = sp.csr_matrix(rows) if self.sparse else dense(rows)
             target = self._target(y, rows.shape[0])
             weights = check_weights(sample_weight, rows)
             if weights is None and self.weighted:
@@ -103,6 +106,7 @@ class ChunkSource:
             self.n_rows += rows.shape[0]
             self.total += float(rows.sum(dtype=np.float64))
             self.dtype = np.result_type(self.dtype, rows.dtype)
+            self.sparse = sp.issparse(rows)
             self.weighted = self.weighted or sample_weight is not None
             _, found = self.check_targets(y, rows.shape[0])
             if not n_chunks:

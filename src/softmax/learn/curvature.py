@@ -179,7 +179,7 @@ def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64
     if problem.loss.coupled:
         # Gradients sum to zero over the classes, so that curvature along a shift of all classes
         # is free to choose; without it the intercepts' part is singular.
-        common = np.maximum(curvature.sum(0) / n_classes**2, 1e-30)
+        common = curvature.sum(0) / n_classes**2
         columns = np.arange(n_columns)
         matrix[:, columns, :, columns] += common[:, None, None]
     return matrix.reshape(n_classes * n_columns, -1)

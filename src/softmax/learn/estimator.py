@@ -238,7 +238,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         source = ChunkSource(self, X, self._check_targets)
         encoding = self._encoding(source.counts, source.classes, source.weighted)
         rows = ChunkedRows(
-            source.passes, source.n_rows, self.n_features_in_, source.dtype, encoding
+            source.passes,
+            source.n_rows,
+            self.n_features_in_,
+            source.dtype,
+            encoding,
+            source.sparse,
         )
         return TrainingData(rows, source.classes, source.counts)
 

@@ -174,11 +174,11 @@ def _covariance(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
     known = flat.diagonal() > 0  # nothing is known about a column that does not vary
     scale = np.where(known, 1 / np.sqrt(np.where(known, flat.diagonal(), 1)), 0)
     inverse = linalg.pinvh(flat * scale * scale[:, None]) * scale * scale[:, None]
+    if problem.fit_intercept:
+        moved = np.eye(n_columns)
+        moved[-1, :-1] = -problem.mean
+        cube = inverse.reshape(n_classes, n_columns, n_classes, n_columns)
+        cube = np.einsum("ab,kbjc,dc->kajd", moved, cube, moved, optimize=True)
+        inverse = cube.reshape(inverse.shape)
     inverse[~known, ~known] = np.inf
-    if not problem.fit_intercept:
-        return np.asarray(inverse)
-    moved = np.eye(n_columns)
-    moved[-1, :-1] = -problem.mean
-    cube = inverse.reshape(n_classes, n_columns, n_classes, n_columns)
-    cube = np.einsum("ab,kbjc,dc->kajd", moved, cube, moved, optimize=True)
-    return np.asarray(cube.reshape(inverse.shape))
+    return np.asarray(inverse)

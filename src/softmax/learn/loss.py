@@ -63,7 +63,7 @@ class SoftmaxLoss:
 
     def exchange(self, n_outputs: int) -> float:
         """Return K / (K - 1), exact for equal probabilities: what one gains the others lose."""
-        return n_outputs / (n_outputs - 1)
+        return n_outputs / max(n_outputs - 1, 1)
 
 
 class SigmoidLoss:

@@ -24,7 +24,7 @@ from softmax.learn.inputs import check_rows, check_weights
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.preconditioner import Diagonal, Preconditioner
 from softmax.learn.rows import ArrayRows
-from softmax.learn.solver import Problem, Solution, minimise
+from softmax.learn.solver import Iteration, Problem, Solution, minimise
 from softmax.learn.targets import TargetEncoding, class_counts, class_weights
 
 __all__ = ["OnlineTraining"]
@@ -140,6 +140,8 @@ class _Knowledge:
 
     def learn(self, batch: CrossEntropyObjective, tol: float, max_iter: int) -> Solution:
         """Move to the parameters that fit a batch and what was known best, and remember it."""
+        if len(self.mean) == 1:  # nothing to tell apart yet
+            return Solution(self.mean, converged=True, history=[Iteration(0, 0.0, 0.0, 0.0)])
         problem = _Posterior(batch, self.mean, self.precision / batch.total_weight)
         solution = minimise(
             problem, self.mean, tol=tol, max_iter=max_iter, report=lambda *news: False

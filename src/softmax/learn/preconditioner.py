@@ -38,8 +38,10 @@ class _Factor:
     """Cholesky factor of a matrix scaled to unit diagonal: the units of columns do not matter."""
 
     def __init__(self, matrix: Array) -> None:
-        diagonal = np.maximum(matrix.diagonal(), np.finfo(matrix.dtype).tiny)
-        self.scale = (1 / np.sqrt(diagonal)).astype(matrix.dtype)
+        diagonal = matrix.diagonal()
+        known = diagonal > np.finfo(matrix.dtype).tiny  # else no step: a column that never varies
+        scale = np.where(known, 1 / np.sqrt(np.where(known, diagonal, 1)), 0)
+        self.scale = scale.astype(matrix.dtype)
         matrix = matrix * self.scale * self.scale[:, None]
         potrf, self.potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (matrix,))
         # Rounding can leave a matrix of correlated columns slightly indefinite.

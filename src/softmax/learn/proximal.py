@@ -34,6 +34,7 @@ __all__ = ["CorneredProblem", "minimise_with_corners"]
 Float64 = NDArray[np.float64]
 
 CG_STEPS = 50
+FLAT = 1e-7  # a curvature below this share of the diagonal's is none
 CG_RESIDUAL = 0.1  # of the first, in the preconditioner's norm
 BACKTRACKS = 30
 LEAST_SHARE = 1e-4  # of the fall that the slope promises
@@ -77,14 +78,19 @@ def minimise_with_corners(
             solution.converged = True
         if solution.interrupted or solution.converged or iteration == max_iter:
             break
-        direction = newton_direction(problem, point, slope, corners)
+        diagonal = problem.diagonal(point)
+        direction = newton_direction(problem, point, slope, corners, diagonal)
         promised = -0.5 * float(np.vdot(direction, slope))
         loose = gap > LOOSE * promised and gain <= DECREMENT_SAFETY * allowed
         if loose and DECREMENT_SAFETY * promised <= allowed:
             solution.converged = True
             break
-        moved = search_orthant(problem, point, objective, slope, direction, corners)
-        if moved is None:
+        for downhill in (direction, -slope / diagonal):
+            moved = search_orthant(problem, point, objective, slope, downhill, corners)
+            if moved is not None:
+                break
+        if moved is None:  # rounding hides any descent
+            solution.converged = DECREMENT_SAFETY * promised <= allowed < gap / LOOSE
             break
         point, smooth, gradient = moved
         solution.parameters = point
@@ -102,11 +108,15 @@ def steepest(point: Float64, gradient: Float64, corners: Float64) -> Float64:
 
 
 def newton_direction(
-    problem: CorneredProblem, point: Float64, slope: Float64, corners: Float64
+    problem: CorneredProblem,
+    point: Float64,
+    slope: Float64,
+    corners: Float64,
+    diagonal: Float64,
 ) -> Float64:
     """Solve the Newton equations of the free parameters roughly by conjugate gradients."""
     free = (point != 0) | (slope != 0) | (corners == 0)
-    scale = np.where(free, 1 / problem.diagonal(point), 0)
+    scale = np.where(free, 1 / diagonal, 0)
     residual = np.where(free, -slope, 0)
     step = scale * residual
     size = first = float(np.vdot(residual, step))
@@ -114,7 +124,8 @@ def newton_direction(
     for _ in range(CG_STEPS):
         curved = np.where(free, problem.hessian_product(point, step), 0)
         curvature = float(np.vdot(step, curved))
-        if curvature <= 0:
+        if curvature <= FLAT * float(np.vdot(step, diagonal * step)):
+            direction = direction if direction.any() else step
             break
         length = size / curvature
         direction += length * step

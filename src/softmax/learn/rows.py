@@ -135,8 +135,10 @@ class ChunkedRows:
         n_features: int,
         dtype: np.dtype[Any],
         encoding: TargetEncoding,
+        sparse: bool,
     ) -> None:
         self.passes = passes
+        self.sparse = sparse
         self.n_rows, self.n_features, self.dtype = n_rows, n_features, dtype
         self.encoding = encoding
 
@@ -148,17 +150,22 @@ class ChunkedRows:
     def sample(self, size: int, seed: int) -> ArrayRows:
         """Return about so many rows, one at random from each of as many equal stretches."""
         chosen = spread_indices(self.n_rows, min(size, self.n_rows), seed)
-        begin = 0
-        kept = []
+        first = 0
+        kept, targets, all_weights = [], [], []
+        room = np.empty((0 if self.sparse else len(chosen), self.n_features), self.dtype)
         for x, target, weights in self.passes():
-            here = chosen[(chosen >= begin) & (chosen < begin + x.shape[0])] - begin
-            begin += x.shape[0]
-            kept.append((x[here], target[here], None if weights is None else weights[here]))
-        xs, targets, weight_parts = zip(*kept, strict=True)
-        x = sp.vstack(xs, format="csr") if sp.issparse(xs[0]) else np.concatenate(xs)
-        weighted = weight_parts[0] is not None
-        all_weights = np.concatenate(weight_parts) if weighted else None
-        return ArrayRows(x, np.concatenate(targets), all_weights, self.encoding)
+            begin, end = np.searchsorted(chosen, [first, first + x.shape[0]])
+            here = chosen[begin:end] - first
+            first += x.shape[0]
+            if self.sparse:
+                kept.append(x[here])
+            else:
+                room[begin:end] = x[here]
+            targets.append(target[here])
+            all_weights += [] if weights is None else [weights[here]]
+        rows = sp.vstack(kept, format="csr") if self.sparse else room
+        weights = np.concatenate(all_weights) if all_weights else None
+        return ArrayRows(rows, np.concatenate(targets), weights, self.encoding)
 
     def work(self) -> float:
         """Return how many numbers a pass reads."""

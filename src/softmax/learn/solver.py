@@ -242,6 +242,7 @@ class _Run:
                 break
             arrived = self.line_search(direction)
             if arrived is None:
+                self.gain = 0.0
                 break
             self.move(arrived)
             self.tell(history[-1].iteration + 1)
@@ -354,7 +355,10 @@ class _Run:
         for count in range(1, CG_STEPS + 1):
             self.solution.n_hessian_products += 1
             curved = self.problem.hessian_product(self.point.parameters, step)
-            length = size / float(np.vdot(step, curved))
+            curvature = float(np.vdot(step, curved))
+            if curvature <= 0:  # rounding
+                break
+            length = size / curvature
             direction += length * step
             residual = residual - length * curved
             promised += 0.5 * length * size
