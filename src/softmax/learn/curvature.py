@@ -6,8 +6,8 @@ they save nine evaluations of ten against the usual bound (1/2) X'X. A class con
 some hundred of them, chosen in proportion to that weight, are enough for its block.
 
 Which structure serves depends on the size alone: the whole matrix for small problems, the class
-blocks, one block that all classes share, or the diagonal where a block would not fit or where
-there are more columns than rows.
+blocks, or the diagonal where blocks would not fit or where there are more columns than rows. At
+the start, where all classes are alike, one block serves for all.
 
 References
 ----------
@@ -34,7 +34,7 @@ __all__ = ["choose_structure", "is_exact", "preconditioner"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Structure = Literal["exact", "blocks", "shared", "diagonal"]
+Structure = Literal["exact", "blocks", "diagonal"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
 EXACT_SIZE = 48  # below this size it is cheap for any number of rows
@@ -49,9 +49,7 @@ def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int)
     if size <= EXACT_SIZE or n_rows * size**2 <= EXACT_WORK:
         return "exact"
     block = itemsize * n_columns**2
-    if block > MOST_BYTES or n_columns > n_rows:
-        return "diagonal"
-    return "blocks" if n_classes * block <= MOST_BYTES else "shared"
+    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "diagonal"
 
 
 def structure_of(problem: CrossEntropyObjective) -> Structure:
@@ -75,7 +73,7 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     coupled = problem.loss.coupled
     if structure == "diagonal":
         return Diagonal(diagonal(problem, parameters), coupled)
-    if structure == "shared" or not np.any(parameters[:, : problem.n_features]):
+    if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
     return Blocks(class_blocks(problem, parameters, confusion), coupled)
 

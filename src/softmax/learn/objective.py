@@ -98,6 +98,7 @@ class CrossEntropyObjective:
         start = (1 - 1 / n_classes) / n_classes if loss.coupled else 0.25
         self.intercept_curvature: Float64 = np.full(n_classes, start)
         self._glance: ArrayRows | None = None
+        self._known: tuple[Matrix, Float64, Array] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -152,14 +153,18 @@ class CrossEntropyObjective:
         """Return the second derivative at `parameters` applied to `direction`."""
         weight, bias = self.product_form(parameters)
         weight_change, bias_change = self.product_form(direction)
-        both = np.vstack([weight, weight_change])
         product = np.zeros((self.n_classes, self.n_features))
         columns = np.zeros(self.n_classes)
         for x, _, weights in self.rows.chunks():
-            both_logits = forward(x, both)
-            p = both_logits[:, : self.n_classes] + bias
-            change = both_logits[:, self.n_classes :] + bias_change
-            self.loss.probabilities(p)
+            p = self._remembered(x, parameters)
+            if p is None:
+                both = forward(x, np.vstack([weight, weight_change]))
+                p, change = both[:, : self.n_classes] + bias, both[:, self.n_classes :]
+                self.loss.probabilities(p)
+                self._remember(x, parameters, p)
+            else:
+                change = forward(x, weight_change)
+            change = change + bias_change
             self.loss.curve(p, change)
             if weights is not None:
                 change *= weights.astype(change.dtype)[:, None]
@@ -253,11 +258,26 @@ class CrossEntropyObjective:
 
     def probabilities(self, x: Matrix, parameters: Float64) -> Array:
         """Return the probabilities of a few rows."""
+        known = self._remembered(x, parameters)
+        if known is not None:
+            return known
         weight, bias = self.product_form(parameters)
         logits = forward(x, weight)
         logits += bias
         self.loss.probabilities(logits)
+        self._remember(x, parameters, logits)
         return logits
+
+    # Where all rows are one chunk its probabilities are kept: no more than that chunk of logits.
+
+    def _remember(self, x: Matrix, parameters: Float64, p: Array) -> None:
+        if x is getattr(self.rows, "x", None):
+            self._known = (x, parameters, p)
+
+    def _remembered(self, x: Matrix, parameters: Float64) -> Array | None:
+        if self._known is None or self._known[0] is not x or self._known[1] is not parameters:
+            return None
+        return self._known[2]
 
     def centred(self, x: Matrix) -> Array:
         """Return a copy of a few rows, centred, with a column of ones for the intercept."""

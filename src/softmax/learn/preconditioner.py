@@ -23,6 +23,7 @@ class Preconditioner(Protocol):
     """An approximate inverse of the second derivative at one point."""
 
     exact: bool
+    rough: bool  # its scale is that of an upper bound at best, its directions few
 
     def __call__(self, gradient: Float64) -> Float64:
         """Return the inverse applied to a gradient."""
@@ -63,6 +64,7 @@ class Exact:
     """The whole second derivative, inverted."""
 
     exact = True
+    rough = False
 
     def __init__(self, matrix: Float64) -> None:
         self._factor = _Factor(matrix)
@@ -76,6 +78,7 @@ class Blocks:
     """One block for each class."""
 
     exact = False
+    rough = False
 
     def __init__(self, blocks: Iterable[Array], coupled: bool) -> None:
         self._factors = [_Factor(block) for block in blocks]
@@ -93,6 +96,7 @@ class SharedBlock:
     """One block, scaled for each class by the mean of p (1 - p)."""
 
     exact = False
+    rough = False
 
     def __init__(self, block: Array, class_scale: Float64, coupled: bool) -> None:
         self._factor = _Factor(block)
@@ -109,6 +113,7 @@ class Diagonal:
     """The diagonal alone."""
 
     exact = False
+    rough = True
 
     def __init__(self, diagonal: Float64, coupled: bool) -> None:
         self.diagonal = diagonal

@@ -46,10 +46,12 @@ def row_chunks(n_rows: int, row_bytes: int, logits_bytes: int) -> Iterator[slice
 
 
 def bytes_of_a_row(x: Matrix) -> int:
-    """Return the mean size of a row; a CSR matrix has an index beside each value."""
-    if sp.issparse(x):
-        return int((x.dtype.itemsize + 4) * x.nnz / max(x.shape[0], 1)) + 1
-    return int(x.dtype.itemsize * x.shape[1])
+    """Return the size of a row that the cache must hold.
+
+    Products with a CSR matrix read the weights of its columns in any order, and so hold nothing of
+    it; each chunk costs one more pass over them.
+    """
+    return 0 if sp.issparse(x) else int(x.dtype.itemsize * x.shape[1])
 
 
 def dense(x: Matrix) -> Array:
@@ -179,7 +181,8 @@ def cut(
     logits_bytes = x.dtype.itemsize * encoding.n_outputs
     for part in row_chunks(x.shape[0], bytes_of_a_row(x), logits_bytes):
         own = None if weights is None else weights[part]
-        yield Chunk(x[part], *encoding(target[part], own, x.dtype))
+        rows = x if part.stop - part.start == x.shape[0] else x[part]
+        yield Chunk(rows, *encoding(target[part], own, x.dtype))
 
 
 def spread_indices(n_rows: int, size: int, seed: int) -> NDArray[np.int64]:

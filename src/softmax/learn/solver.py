@@ -5,6 +5,7 @@ sets nearly round. Where that curvature holds still, a few limited-memory quasi-
 of it finish the work with one evaluation each. Where it does not, because the data are nearly
 separable and the loss falls by a constant factor at every step, quasi-Newton pairs mislead; there
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
+Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
 A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
 cheaper one that has its optimum nearby.
 
@@ -33,7 +34,7 @@ __all__ = ["Iteration", "Problem", "Report", "Solution", "minimise"]
 Float64 = NDArray[np.float64]
 
 PATH_TOL = 0.1  # of the problems that only lead to the next
-SAMPLE_TOL = 0.03  # of a sample: it would not be worth more
+SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
 MEMORY = 20  # pairs of the quasi-Newton recursion
 MEMORY_BYTES = 64 << 20  # that they may take
 NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
@@ -134,6 +135,9 @@ class _Memory:
             vector -= share * change
             shares.append(share)
         vector = preconditioner(vector)
+        if preconditioner.rough and self.pairs:
+            _, change, curvature = self.pairs[-1]
+            vector *= curvature / float(np.vdot(change, preconditioner(change)))
         for (step, change, curvature), share in zip(self.pairs, reversed(shares), strict=True):
             vector += (share - float(np.vdot(change, vector)) / curvature) * step
         return vector
@@ -312,7 +316,7 @@ class _Run:
         if broken and not self.newton:
             self.newton_fall /= 3  # return to quasi-Newton steps more reluctantly
         steep = fall > self.newton_fall and (self.newton or self.n_steps > TRIAL_STEPS)
-        self.newton = broken or steep
+        self.newton = (broken or steep) and not self.preconditioner.rough
 
     def renew(self, known: Preconditioner | None = None) -> None:
         """Take the curvature of the current point; pairs gathered with the old one are stale."""
