@@ -8,7 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import sklearn
 
+
+# The expected failures are listed for one version, whose tests these are.
+@pytest.mark.skipif(not sklearn.__version__.startswith("1.9."), reason="scikit-learn 1.9's tests")
 def test_scikit_learns_own_tests_pass(tmp_path: Path) -> None:
     """Swap the class in scikit-learn's test file, in a process that knows nothing of this suite."""
     paths = [str(Path(__file__).parent), *(path for path in sys.path if path)]

@@ -157,28 +157,31 @@ def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
     matrix = np.zeros((n_classes, n_columns, n_classes, n_columns))
+    blocks = np.zeros((n_classes, n_columns, n_columns))
     for x, _, weights in problem.rows.chunks():
         p = problem.probabilities(x, parameters).astype(np.float64)
         rows = problem.centred(dense(x).astype(np.float64))
         weighted = rows if weights is None else rows * weights[:, None]
         own = p if problem.loss.coupled else p * (1 - p)
-        for k in range(n_classes):
-            matrix[k, :, k] += (weighted * own[:, k, None]).T @ rows
+        blocks += (own.T[:, None, :] * weighted.T) @ rows
         if problem.loss.coupled:
             if weights is not None:
                 rows *= np.sqrt(weights)[:, None]
             spread = (p[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
             matrix -= (spread.T @ spread).reshape(matrix.shape)
+    every = np.arange(n_classes)
+    matrix[every, :, every] += blocks
     matrix /= problem.total_weight
     curvature = np.einsum("kjkj->kj", matrix)
     problem.intercept_curvature = np.maximum(curvature[:, -1], np.finfo(float).tiny)
-    for k in range(n_classes):
-        penalised(problem, matrix[k, :, k], problem.penalty.l2)
+    common = curvature.sum(0) / n_classes**2
+    columns = np.arange(n_columns)
+    penalised = columns[: problem.n_features]
+    matrix[every[:, None], penalised, every[:, None], penalised] += problem.penalty.l2
     if problem.loss.coupled:
         # Gradients sum to zero over the classes, so that curvature along a shift of all classes
         # is free to choose; without it the intercepts' part is singular.
-        common = curvature.sum(0) / n_classes**2
-        columns = np.arange(n_columns)
+        common[: problem.n_features] += problem.penalty.l2 / n_classes
         matrix[:, columns, :, columns] += common[:, None, None]
     return matrix.reshape(n_classes * n_columns, -1)
 
