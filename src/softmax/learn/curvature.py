@@ -30,7 +30,7 @@ from softmax.learn.rows import backward, dense
 if TYPE_CHECKING:
     from softmax.learn.objective import CrossEntropyObjective
 
-__all__ = ["choose_structure", "is_exact", "preconditioner"]
+__all__ = ["choose_structure", "diagonal", "has_blocks", "is_exact", "preconditioner"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
@@ -61,6 +61,11 @@ def structure_of(problem: CrossEntropyObjective) -> Structure:
 def is_exact(problem: CrossEntropyObjective) -> bool:
     """Say whether the whole matrix is built."""
     return structure_of(problem) == "exact"
+
+
+def has_blocks(problem: CrossEntropyObjective) -> bool:
+    """Say whether each class has its block: few classes, which a sample tells apart too."""
+    return structure_of(problem) == "blocks"
 
 
 def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preconditioner:
@@ -205,7 +210,8 @@ def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
     moved = weighted_squares - 2 * cross * mean + columns[:, None] * mean**2
     result[:, : problem.n_features] = np.maximum(moved, 0)
     if problem.fit_intercept:
-        result[:, -1] = columns
+        # A class that no row confuses has no curvature here, and must not get all the step.
+        result[:, -1] = np.maximum(columns, 1e-3 * columns.max())
     result *= problem.loss.exchange(problem.n_classes) / problem.total_weight
     result[:, : problem.n_features] += problem.penalty.l2
     return np.maximum(result, 1e-30)

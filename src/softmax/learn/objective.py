@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softmax.learn.curvature import diagonal, is_exact, preconditioner
+from softmax.learn.curvature import diagonal, has_blocks, is_exact, preconditioner
 from softmax.learn.loss import Loss
 from softmax.learn.penalty import ElasticNet
 from softmax.learn.preconditioner import Preconditioner
@@ -225,7 +225,7 @@ class CrossEntropyObjective:
         """Return this problem on a few of the rows, where a starting point is worth its price."""
         work = self.rows.work() * self.n_classes
         size = self.rows.n_rows // SAMPLE_SHARE
-        if is_exact(self) or work < SAMPLE_WORK or size < ROWS_PER_COLUMN * self.shape[1]:
+        if work < SAMPLE_WORK or size < ROWS_PER_COLUMN * self.shape[1] or not has_blocks(self):
             return None
         smaller = copy.copy(self)
         smaller.rows = self.rows.sample(size, self.seed)

@@ -245,6 +245,9 @@ class _Run:
             if self.converged():
                 break
             arrived = self.line_search(direction)
+            if arrived is None and self.borrowed:
+                self.renew()
+                continue
             if arrived is None:
                 self.gain = 0.0
                 break
@@ -320,6 +323,7 @@ class _Run:
 
     def renew(self, known: Preconditioner | None = None) -> None:
         """Take the curvature of the current point; pairs gathered with the old one are stale."""
+        self.borrowed = known is not None
         self.preconditioner = known or self.problem.preconditioner(self.point.parameters)
         self.solution.n_preconditioners += known is None
         self.memory.pairs.clear()
