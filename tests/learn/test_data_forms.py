@@ -265,3 +265,28 @@ def test_sigmoids_take_chunks() -> None:
     model = SigmoidRegression(**EXACT).fit(chunks)
     whole = SigmoidRegression(**EXACT).fit(X, Y)
     np.testing.assert_allclose(model.coef_, whole.coef_, atol=2e-5)
+
+
+def wide_counts() -> tuple[Any, Any]:
+    """Return more words than posts, a few of them frequent, as posts have them."""
+    rng = np.random.default_rng(0)
+    frequency = 1 / np.arange(1, 2001)
+    y = rng.integers(0, 5, 300)
+    topics = rng.dirichlet(100 * frequency / frequency.sum(), 5)
+    counts = np.array([rng.multinomial(60, topics[label]) for label in y], np.float32)
+    counts /= np.linalg.norm(counts, axis=1, keepdims=True)
+    return sp.csr_matrix(counts), y
+
+
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6])
+@pytest.mark.parametrize("form", ["sparse", "dense"])
+def test_more_columns_than_rows(form: str, C: float) -> None:
+    rows, y = wide_counts()
+    if form == "dense":
+        rows = rows.toarray().astype(np.float64) * np.geomspace(1e-2, 1e2, 2000)
+    model = SoftmaxRegression(C=C).fit(rows, y)
+    best = SoftmaxRegression(C=C, tol=1e-7).fit(rows.astype(np.float64), y)
+    lowest = best.history_["objective"][-1]
+    reached = model.history_["objective"][-1]
+    assert reached <= lowest * (1 + 1e-4)
+    assert reached - lowest <= model.duality_gap_ + 1e-9 * lowest

@@ -35,6 +35,7 @@ STRONG_PENALTY = 5e-5  # of the median variance of a column: from here on no pat
 PENALTY_STEP = 100.0
 GLANCE_ROWS = 2048  # to learn how much each class is confused, and a block that all share
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
+SETTLED = 1e-3  # share of the allowed gap that the intercepts may have
 SAMPLE_SHARE = 8  # a starting point is found on one row of so many
 SAMPLE_WORK = 5e7  # multiply-adds of a pass from which on that pays
 
@@ -231,6 +232,19 @@ class CrossEntropyObjective:
         smaller.rows = self.rows.sample(size, self.seed)
         smaller.total_weight, _ = smaller._weight_and_mean(False)
         return smaller if smaller.total_weight > 0 else None
+
+    def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> Float64 | None:
+        """Return the parameters with better intercepts, where those are far from their best.
+
+        What the gap says of intercepts leaves out how the weights would follow them.
+        """
+        if self.intercept_gap(gradient) <= SETTLED * allowed:
+            return None
+        exchange = self.loss.exchange(self.n_classes)
+        step = gradient[:, -1] / (exchange * self.intercept_curvature)
+        moved = parameters.copy()
+        moved[:, -1] -= step - step.mean() if self.loss.coupled else step
+        return moved
 
     @property
     def corners(self) -> Float64:

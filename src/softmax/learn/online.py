@@ -185,5 +185,8 @@ class _Posterior:
     def sample(self) -> None:
         return None
 
+    def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> None:
+        return None
+
     def unbounded(self) -> bool:
         return False

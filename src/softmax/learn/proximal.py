@@ -74,7 +74,7 @@ def minimise_with_corners(
         solution.interrupted = report(news, point)
         allowed = tol * abs(objective)
         slope = steepest(point, gradient, corners)
-        if gap <= allowed:
+        if gap <= allowed and problem.settled(point, gradient, allowed) is None:
             solution.converged = True
         if solution.interrupted or solution.converged or iteration == max_iter:
             break
@@ -90,7 +90,8 @@ def minimise_with_corners(
             if moved is not None:
                 break
         if moved is None:  # rounding hides any descent
-            solution.converged = DECREMENT_SAFETY * promised <= allowed < gap / LOOSE
+            small = DECREMENT_SAFETY * promised <= allowed
+            solution.converged = gap <= allowed or (small and allowed < gap / LOOSE)
             break
         point, smooth, gradient = moved
         solution.parameters = point

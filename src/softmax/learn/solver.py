@@ -43,8 +43,10 @@ BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement
 REFRESH_FALL = 0.01  # renew the preconditioner when the Newton decrement fell to this share
 REFRESH_STEPS = 30  # and when it has not converged after so many steps
 CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
-CG_STEPS = 100
+CG_STEPS = 200
+VERIFYING_STEPS = 20  # so many in a row, where the decrement is wanted rather than the direction
 IDLE_STEPS = 20
+SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
 LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
@@ -75,6 +77,9 @@ class Problem(Protocol):
 
     def sample(self) -> Problem | None:
         """Return a cheaper problem of the same shape with a near optimum, if that would pay."""
+
+    def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> Float64 | None:
+        """Return a better point where the gap of this one leaves out more than is allowed."""
 
     def unbounded(self) -> bool:
         """Say whether the last evaluation proved that there is no optimum."""
@@ -228,7 +233,7 @@ class _Run:
         self.newton_fall = NEWTON_FALL
         self.n_steps = 0
         self.least = (self.point.objective, self.gap)
-        self.idle_steps = 0
+        self.idle_steps = self.n_settlings = 0
         self.renew(preconditioner)
 
     def solve(self) -> None:
@@ -238,10 +243,18 @@ class _Run:
             self.tell(0)
         while history[-1].iteration < self.max_iter and self.idle_steps < IDLE_STEPS:
             self.solution.unbounded = self.problem.unbounded()
-            if self.solution.interrupted or self.solution.unbounded or self.converged():
+            if self.solution.interrupted or self.solution.unbounded:
                 break
+            if self.converged():
+                if not self.settle():
+                    break
+                continue
             direction = self.direction()
             self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+            if self.preconditioner.rough and self.converged():
+                # Pairs alone know too little of the flat directions to say so.
+                direction = self.newton_direction(VERIFYING_STEPS)
+                self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
             if self.converged():
                 break
             arrived = self.line_search(direction)
@@ -254,6 +267,21 @@ class _Run:
             self.move(arrived)
             self.tell(history[-1].iteration + 1)
         self.solution.converged = self.converged() and not self.solution.unbounded
+
+    def settle(self) -> bool:
+        """Move to where the gap can be trusted, and say whether that was a move."""
+        allowed = self.tol * abs(self.point.objective)
+        moved = self.problem.settled(self.point.parameters, self.point.gradient, allowed)
+        if moved is None or self.n_settlings == SETTLINGS:
+            return False
+        self.n_settlings += 1
+        arrived = self.evaluate(moved)
+        if arrived.objective > self.point.objective * (1 + ROUNDING):
+            return False
+        self.decrement = abs(self.point.objective - arrived.objective) or 1.0
+        self.move(arrived)
+        self.tell(self.solution.history[-1].iteration + 1)
+        return True
 
     def bound(self) -> float:
         point = self.point
@@ -351,7 +379,7 @@ class _Run:
         fallen = self.last_decrement < REFRESH_FALL * self.first_decrement
         return (worth_it and fallen) or self.steps_since_renewal >= REFRESH_STEPS
 
-    def newton_direction(self) -> Float64:
+    def newton_direction(self, patience: int = 1) -> Float64:
         """Solve the Newton equations roughly by preconditioned conjugate gradients."""
         residual = -self.point.gradient
         step = self.preconditioner(residual)
@@ -360,6 +388,7 @@ class _Run:
         direction = np.zeros_like(step)
         size = float(np.vdot(residual, step))
         promised = 0.0
+        n_small = 0
         for count in range(1, CG_STEPS + 1):
             self.solution.n_hessian_products += 1
             curved = self.problem.hessian_product(self.point.parameters, step)
@@ -370,7 +399,9 @@ class _Run:
             direction += length * step
             residual = residual - length * curved
             promised += 0.5 * length * size
-            if count * 0.5 * length * size <= CG_SHARE * promised:
+            small = count * 0.5 * length * size <= CG_SHARE * promised
+            n_small = n_small + 1 if small else 0
+            if n_small == patience:
                 break
             preconditioned = self.preconditioner(residual)
             last_size, size = size, float(np.vdot(residual, preconditioned))
