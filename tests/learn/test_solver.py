@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softmax.learn.preconditioner import Preconditioner
-from softmax.learn.solver import Iteration, Solution, minimise
+from softmax.learn.problem import Iteration, Solution
+from softmax.learn.solver import minimise
 
 Float64 = NDArray[np.float64]
 

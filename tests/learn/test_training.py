@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from softmax.learn import SigmoidRegression, SoftmaxRegression
 from softmax.learn.evaluation import held_out_rows
+from softmax.learn.problem import Iteration
 from softmax.learn.progress import share_done
-from softmax.learn.solver import Iteration
 
 X, Y = load_digits(return_X_y=True)
 X = X / 16

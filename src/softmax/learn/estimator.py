@@ -23,10 +23,11 @@ from softmax.learn.chunk_source import ChunkSource, is_chunk_source
 from softmax.learn.inputs import check_rows, check_weights
 from softmax.learn.loss import Loss
 from softmax.learn.objective import CrossEntropyObjective
+from softmax.learn.problem import Iteration, Solution
 from softmax.learn.progress import tell
 from softmax.learn.proximal import minimise_with_corners
 from softmax.learn.rows import ArrayRows, ChunkedRows, Rows, dense
-from softmax.learn.solver import Iteration, Solution, minimise
+from softmax.learn.solver import minimise
 from softmax.learn.stopping import HeldOut
 from softmax.learn.targets import TargetEncoding, class_counts, class_weights
 

@@ -23,8 +23,9 @@ from softmax.learn.estimator import LinearClassifier
 from softmax.learn.inputs import check_rows, check_weights
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.preconditioner import Diagonal, Preconditioner
+from softmax.learn.problem import Iteration, Problem, Solution
 from softmax.learn.rows import ArrayRows
-from softmax.learn.solver import Iteration, Problem, Solution, minimise
+from softmax.learn.solver import minimise
 from softmax.learn.targets import TargetEncoding, class_counts, class_weights
 
 __all__ = ["OnlineTraining"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 
-from softmax.learn.solver import Iteration
+from softmax.learn.problem import Iteration
 
 __all__ = ["tell"]
 

@@ -19,15 +19,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from softmax.learn.solver import (
-    DECREMENT_SAFETY,
-    LOOSE,
-    ROUNDING,
-    Iteration,
-    Problem,
-    Report,
-    Solution,
-)
+from softmax.learn.problem import Iteration, Problem, Report, Solution
+from softmax.learn.solver import DECREMENT_SAFETY, LOOSE, ROUNDING
 
 __all__ = ["CorneredProblem", "minimise_with_corners"]
 

@@ -23,8 +23,8 @@ from softmax.learn.model_file import SavedAsFile
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.online import OnlineTraining
 from softmax.learn.prediction import LinearPrediction
+from softmax.learn.problem import Solution
 from softmax.learn.rows import dense
-from softmax.learn.solver import Solution
 from softmax.learn.targets import is_matrix
 
 __all__ = ["SigmoidRegression", "SoftmaxRegression"]
