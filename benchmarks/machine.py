@@ -16,6 +16,7 @@ PACKAGES = (
     "torch",
     "jax",
     "onnxruntime",
+    "scikit-learn",
     "ml_dtypes",
 )
 _DESCRIBED = (

@@ -12,7 +12,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from softmax.learn.evaluation import Evaluation
-    from softmax.learn.solver import Iteration
+    from softmax.learn.problem import Iteration
 
 __all__ = ["show_evaluation", "training_progress"]
 

@@ -9,8 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from softmax.learn import curvature, objective
+from softmax.learn import curvature, loss, rows
+from softmax.learn.loss import SoftmaxLoss
 from softmax.learn.objective import CrossEntropyObjective
+from softmax.learn.rows import ArrayRows
+from softmax.learn.targets import TargetEncoding
 
 Float64 = NDArray[np.float64]
 RNG = np.random.default_rng(7)
@@ -21,23 +24,23 @@ WEIGHTS = RNG.uniform(0.0, 3.0, N)
 
 
 def make(
-    *, weighted: bool = True, fit_intercept: bool = True, C: float = 0.7, dtype: Any = np.float64
+    *,
+    weighted: bool = True,
+    fit_intercept: bool = True,
+    C: float = 0.7,
+    dtype: Any = np.float64,
+    x: Float64 = FEATURES,
 ) -> CrossEntropyObjective:
-    return CrossEntropyObjective(
-        FEATURES.astype(dtype),
-        TARGET,
-        WEIGHTS if weighted else None,
-        K,
-        C=C,
-        fit_intercept=fit_intercept,
-    )
+    weights = WEIGHTS if weighted else None
+    data = ArrayRows(x.astype(dtype), TARGET, weights, TargetEncoding(K))
+    return CrossEntropyObjective(data, SoftmaxLoss(), K, C=C, fit_intercept=fit_intercept)
 
 
 def plain_objective(problem: CrossEntropyObjective, parameters: Float64) -> float:
     coef, intercept = problem.to_model(parameters)
-    weights = np.ones(N) if problem.weights is None else problem.weights
+    weights = np.ones(N) if problem.rows.weights is None else problem.rows.weights
     losses = -log_softmax(FEATURES @ coef.T + intercept, axis=1)[np.arange(N), TARGET]
-    return float(weights @ losses / weights.sum() + problem.penalty / 2 * (coef**2).sum())
+    return float(weights @ losses / weights.sum() + problem.penalty.l2 / 2 * (coef**2).sum())
 
 
 def central_differences(function: Any, at: Float64, step: float = 1e-5) -> Float64:
@@ -86,11 +89,11 @@ def test_chunking_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = RNG.normal(0, 0.3, problem.shape)
     whole = problem.evaluate(parameters)
     product = problem.hessian_product(parameters, parameters)
-    for rows in (1, 7, N):
-        monkeypatch.setattr(objective, "LEAST_ROWS", rows)
-        monkeypatch.setattr(objective, "CHUNK_BYTES", 0)
-        chunks = list(objective.row_chunks(N, D, K, 8))
-        assert len(chunks) == -(-N // rows)
+    for size in (1, 7, N):
+        monkeypatch.setattr(rows, "LEAST_ROWS", size)
+        monkeypatch.setattr(rows, "CHUNK_BYTES", 0)
+        chunks = list(rows.row_chunks(N, 8 * D, 8 * K))
+        assert len(chunks) == -(-N // size)
         value, gradient = problem.evaluate(parameters)
         assert value == pytest.approx(whole[0], rel=1e-14)
         np.testing.assert_allclose(gradient, whole[1], rtol=1e-12, atol=1e-15)
@@ -103,7 +106,7 @@ def test_only_one_chunk_of_logits_exists(monkeypatch: pytest.MonkeyPatch) -> Non
 
     class Watched:
         def __getattr__(self, name: str) -> Any:
-            kernel = getattr(objective_kernels, name)
+            kernel = getattr(loss_kernels, name)
 
             def watch(logits: Any, *arguments: Any) -> None:
                 sizes.append(len(logits))
@@ -111,10 +114,10 @@ def test_only_one_chunk_of_logits_exists(monkeypatch: pytest.MonkeyPatch) -> Non
 
             return watch
 
-    objective_kernels = objective.kernels
-    monkeypatch.setattr(objective, "kernels", Watched())
-    monkeypatch.setattr(objective, "LEAST_ROWS", 8)
-    monkeypatch.setattr(objective, "CHUNK_BYTES", 0)
+    loss_kernels = loss.kernels
+    monkeypatch.setattr(loss, "kernels", Watched())
+    monkeypatch.setattr(rows, "LEAST_ROWS", 8)
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 0)
     problem = make()
     problem.evaluate(np.zeros(problem.shape))
     assert sizes == [8] * 7 + [4]
@@ -141,16 +144,15 @@ def test_exact_preconditioner_is_the_inverse(weighted: bool) -> None:
     np.testing.assert_allclose(found, direction, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("structure", ["blocks", "shared", "diagonal"])
+@pytest.mark.parametrize("structure", ["blocks", "diagonal"])
 def test_preconditioners_round_the_level_sets(
     structure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Against columns of very unlike scale even the diagonal is worth orders of magnitude.
-    monkeypatch.setattr(objective, "choose_structure", lambda *sizes: structure)
-    problem = make(C=10.0)
-    problem.X = FEATURES * np.geomspace(1e-3, 1e3, D)
-    problem.mean = problem.X.T @ WEIGHTS / WEIGHTS.sum()
-    parameters = problem.from_model(RNG.normal(0, 0.1, (K, D)) / problem.X.std(0), np.zeros(K))
+    monkeypatch.setattr(curvature, "choose_structure", lambda *sizes: structure)
+    unscaled = FEATURES * np.geomspace(1e-3, 1e3, D)
+    problem = make(C=10.0, x=unscaled)
+    parameters = problem.from_model(RNG.normal(0, 0.1, (K, D)) / unscaled.std(0), np.zeros(K))
     inverse = problem.preconditioner(parameters)
     size = parameters.size
     hessian = second_derivative(problem, parameters)
@@ -164,8 +166,9 @@ def test_preconditioners_round_the_level_sets(
 
 
 def test_blocks_of_two_classes_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objective, "choose_structure", lambda *sizes: "blocks")
-    problem = CrossEntropyObjective(FEATURES, TARGET % 2, None, 2, C=1.0, fit_intercept=True)
+    monkeypatch.setattr(curvature, "choose_structure", lambda *sizes: "blocks")
+    data = ArrayRows(FEATURES, TARGET % 2, None, TargetEncoding(2))
+    problem = CrossEntropyObjective(data, SoftmaxLoss(), 2, C=1.0, fit_intercept=True)
     row = RNG.normal(0, 0.2, D + 1)
     parameters = np.array([-row, row])
     product = problem.hessian_product(parameters, parameters)
@@ -179,16 +182,17 @@ def test_structure_follows_size() -> None:
     assert choose(150, 3, 5, 8) == "exact"
     assert choose(1_000_000, 2, 20, 4) == "exact"
     assert choose(60_000, 10, 785, 4) == "blocks"
-    assert choose(100_000, 1000, 769, 4) == "shared"
+    assert choose(100_000, 1000, 769, 4) == "diagonal"
     assert choose(20_000, 20, 56_001, 4) == "diagonal"
+    assert choose(200, 10, 2000, 8) == "diagonal"
 
 
 def test_path_of_a_weak_penalty_reports_the_last_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objective, "choose_structure", lambda *sizes: "blocks")
+    monkeypatch.setattr(curvature, "choose_structure", lambda *sizes: "blocks")
     assert len(make(C=1e-2).path()) == 1
     problem = make(C=1e6)
     stages = problem.path()
-    penalties = [stage.penalty for stage in stages]
+    penalties = [stage.penalty.l2 for stage in stages]
     assert stages[-1] is problem
     assert len(stages) > 2
     assert penalties == sorted(penalties, reverse=True)
@@ -196,4 +200,6 @@ def test_path_of_a_weak_penalty_reports_the_last_problem(monkeypatch: pytest.Mon
     value, gradient = problem.evaluate(parameters)
     for stage in stages:
         reported = stage.certificate(parameters, *stage.evaluate(parameters))
-        np.testing.assert_allclose(reported, (value, problem.gap(gradient)), rtol=1e-9)
+        np.testing.assert_allclose(
+            reported, (value, problem.gap(parameters, value, gradient)), rtol=1e-9
+        )

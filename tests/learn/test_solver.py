@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from softmax.learn.solver import Iteration, Preconditioner, Solution, minimise
+from softmax.learn.preconditioner import Preconditioner
+from softmax.learn.problem import Iteration, Solution
+from softmax.learn.solver import minimise
 
 Float64 = NDArray[np.float64]
 
 
 class Identity:
     exact = False
+    rough = False
 
     def __call__(self, gradient: Float64) -> Float64:
         return gradient.copy()
@@ -35,21 +38,30 @@ class Quartic:
     def preconditioner(self, parameters: Float64) -> Preconditioner:
         return Identity()
 
-    def gap(self, gradient: Float64) -> float:
+    def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         return float(gradient @ gradient / (2 * self.curvatures.min()))
 
     def certificate(
         self, parameters: Float64, objective: float, gradient: Float64
     ) -> tuple[float, float]:
-        return objective, self.gap(gradient)
+        return objective, self.gap(parameters, objective, gradient)
 
     def path(self) -> list[Quartic]:
         return [self]
 
+    def sample(self) -> None:
+        return None
+
+    def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> None:
+        return None
+
+    def unbounded(self) -> bool:
+        return False
+
 
 def solve(problem: Quartic, tol: float = 1e-10, max_iter: int = 500) -> Solution:
     start = np.zeros_like(problem.curvatures)
-    return minimise(problem, start, tol=tol, max_iter=max_iter, report=lambda news: False)
+    return minimise(problem, start, tol=tol, max_iter=max_iter, report=lambda *news: False)
 
 
 def test_optimum_and_certificate() -> None:
@@ -70,7 +82,7 @@ def test_history_counts_from_zero_and_reports_each_step() -> None:
     told: list[Iteration] = []
     problem = Quartic(np.geomspace(0.1, 100, 30))
 
-    def report(news: Iteration) -> bool:
+    def report(news: Iteration, parameters: Float64) -> bool:
         told.append(news)
         return news.iteration == 3
 

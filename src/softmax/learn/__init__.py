@@ -2,7 +2,13 @@
 
 from softmax.learn.calibration import TemperatureScaling
 from softmax.learn.evaluation import expected_calibration_error
-from softmax.learn.regression import SoftmaxRegression
+from softmax.learn.regression import SigmoidRegression, SoftmaxRegression
 from softmax.learn.skipgram import SkipGram
 
-__all__ = ["SkipGram", "SoftmaxRegression", "TemperatureScaling", "expected_calibration_error"]
+__all__ = [
+    "SigmoidRegression",
+    "SkipGram",
+    "SoftmaxRegression",
+    "TemperatureScaling",
+    "expected_calibration_error",
+]

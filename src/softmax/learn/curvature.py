@@ -1,4 +1,4 @@
-"""Approximate inverses of the second derivative of softmax regression.
+"""Approximations of the second derivative, built from data.
 
 The second derivative is sum_i w_i (diag p_i - p_i p_i') (x) x_i x_i' + lambda. Its blocks on the
 diagonal, one for each class k with weights p_ik (1 - p_ik), tell nearly all that matters: on MNIST
@@ -6,7 +6,8 @@ they save nine evaluations of ten against the usual bound (1/2) X'X. A class con
 some hundred of them, chosen in proportion to that weight, are enough for its block.
 
 Which structure serves depends on the size alone: the whole matrix for small problems, the class
-blocks, one block that all classes share, or the diagonal where a block would not fit.
+blocks, or the diagonal where blocks would not fit or where there are more columns than rows. At
+the start, where all classes are alike, one block serves for all.
 
 References
 ----------
@@ -16,22 +17,30 @@ Böhning (1992), "Multinomial logistic regression algorithm", for the bound. Yan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
-__all__ = ["Blocks", "Diagonal", "Exact", "SharedBlock", "Structure", "choose_structure"]
+from softmax.learn.preconditioner import Blocks, Diagonal, Exact, Preconditioner, SharedBlock
+from softmax.learn.rows import backward, dense
+
+if TYPE_CHECKING:
+    from softmax.learn.objective import CrossEntropyObjective
+
+__all__ = ["choose_structure", "diagonal", "has_blocks", "is_exact", "preconditioner"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Structure = Literal["exact", "blocks", "shared", "diagonal"]
+Structure = Literal["exact", "blocks", "diagonal"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
 EXACT_SIZE = 48  # below this size it is cheap for any number of rows
 MOST_BYTES = 64 << 20
+ROWS_PER_COLUMN = 3  # of the sample from which a block is built
+LEAST_SAMPLE = 2048
 
 
 def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int) -> Structure:
@@ -40,93 +49,169 @@ def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int)
     if size <= EXACT_SIZE or n_rows * size**2 <= EXACT_WORK:
         return "exact"
     block = itemsize * n_columns**2
-    if n_classes * block <= MOST_BYTES:
-        return "blocks"
-    return "shared" if block <= MOST_BYTES else "diagonal"
+    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "diagonal"
 
 
-def without_common_shift(step: Float64) -> Float64:
-    """Take out, in place, what all classes share: it changes no probability."""
-    step -= step.mean(0)
-    return step
+def structure_of(problem: CrossEntropyObjective) -> Structure:
+    """Return the structure for a problem's size."""
+    rows = problem.rows
+    return choose_structure(rows.n_rows, problem.n_classes, problem.shape[1], rows.dtype.itemsize)
 
 
-class _Factor:
-    """Cholesky factor of a matrix scaled to unit diagonal: the units of columns do not matter."""
-
-    def __init__(self, matrix: Array) -> None:
-        diagonal = np.maximum(matrix.diagonal(), np.finfo(matrix.dtype).tiny)
-        self.scale = (1 / np.sqrt(diagonal)).astype(matrix.dtype)
-        matrix = matrix * self.scale * self.scale[:, None]
-        potrf, self.potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (matrix,))
-        # Rounding can leave a matrix of correlated columns slightly indefinite.
-        ridge = 10 * float(np.finfo(matrix.dtype).eps)
-        failed = 1
-        while failed:
-            np.fill_diagonal(matrix, 1 + ridge)
-            self.factor, failed = potrf(matrix.T, lower=False, clean=False)
-            ridge *= 10
-
-    def solve(self, right: Float64) -> Float64:
-        """Solve for a vector or for columns of a matrix."""
-        scale = self.scale if right.ndim == 1 else self.scale[:, None]
-        solution, _ = self.potrs(self.factor, right * scale, lower=False)
-        return np.asarray(solution * scale, np.float64)
+def is_exact(problem: CrossEntropyObjective) -> bool:
+    """Say whether the whole matrix is built."""
+    return structure_of(problem) == "exact"
 
 
-class Exact:
-    """The whole second derivative, inverted."""
-
-    exact = True
-
-    def __init__(self, matrix: Float64) -> None:
-        self._factor = _Factor(matrix)
-
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-        return self._factor.solve(gradient.ravel()).reshape(gradient.shape)
+def has_blocks(problem: CrossEntropyObjective) -> bool:
+    """Say whether each class has its block: few classes, which a sample tells apart too."""
+    return structure_of(problem) == "blocks"
 
 
-class Blocks:
-    """One block for each class."""
-
-    exact = False
-
-    def __init__(self, blocks: Sequence[Array]) -> None:
-        self._factors = [_Factor(block) for block in blocks]
-
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-        result = np.empty_like(gradient)
-        for row, factor, part in zip(result, self._factors, gradient, strict=True):
-            row[...] = factor.solve(part)
-        return without_common_shift(result)
-
-
-class SharedBlock:
-    """One block, scaled for each class by the mean of p (1 - p)."""
-
-    exact = False
-
-    def __init__(self, block: Array, class_scale: Float64) -> None:
-        self._factor = _Factor(block)
-        self._scale = class_scale[:, None]
-
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-        result = self._factor.solve(gradient.T).T / self._scale
-        return without_common_shift(result)
+def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preconditioner:
+    """Return an approximate inverse of the second derivative at `parameters`."""
+    structure = structure_of(problem)
+    if structure == "exact":
+        return Exact(whole_matrix(problem, parameters))
+    confusion = mean_confusion(problem, parameters)
+    problem.intercept_curvature = np.maximum(confusion, np.finfo(float).tiny)
+    coupled = problem.loss.coupled
+    if structure == "diagonal":
+        return Diagonal(diagonal(problem, parameters), coupled)
+    if not np.any(parameters[:, : problem.n_features]):
+        return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
+    return Blocks(class_blocks(problem, parameters, confusion), coupled)
 
 
-class Diagonal:
-    """The diagonal alone."""
+def mean_confusion(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+    """Return the mean of p (1 - p) of each class over a few rows."""
+    total = np.zeros(problem.n_classes)
+    weight = 0.0
+    for x, _, weights in problem.glance.chunks():
+        p = problem.probabilities(x, parameters).astype(np.float64)
+        weights = np.ones(len(p)) if weights is None else weights
+        total += weights @ (p * (1 - p))
+        weight += float(weights.sum())
+    return total / max(weight, np.finfo(float).tiny)
 
-    exact = False
 
-    def __init__(self, diagonal: Float64) -> None:
-        self._diagonal = diagonal
+def penalised(problem: CrossEntropyObjective, block: Array, penalty: float) -> Array:
+    """Add the penalty to the diagonal of a block in place; the intercept has none."""
+    index = np.arange(problem.n_features)
+    block[index, index] += penalty
+    return block
 
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-        result = gradient / self._diagonal
-        return without_common_shift(result)
+
+def shared_block(
+    problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
+) -> tuple[Array, Float64]:
+    """Return a block of rows weighted by sum p (1 - p), and a scale for each class."""
+    n_columns = problem.shape[1]
+    block = np.zeros((n_columns, n_columns), problem.rows.dtype)
+    total = 0.0
+    for x, _, weights in problem.glance.chunks():
+        p = problem.probabilities(x, parameters)
+        row_weights = (p * (1 - p)).sum(1, dtype=np.float64)
+        if weights is not None:
+            row_weights *= weights
+        row_weights = np.maximum(row_weights, np.finfo(np.float32).tiny)
+        rows = problem.centred(x)
+        rows *= np.sqrt(row_weights).astype(rows.dtype)[:, None]
+        block += rows.T @ rows
+        total += float(row_weights.sum())
+    block /= total
+    scale = np.maximum(confusion, 1e-3 * confusion.max() + 1e-30)
+    scale *= problem.loss.exchange(problem.n_classes)
+    return penalised(problem, block, problem.penalty.l2 / float(scale.mean())), scale
+
+
+def class_blocks(
+    problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
+) -> Iterator[Array]:
+    """Build each class's block from rows chosen in proportion to p (1 - p)."""
+    wanted = max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
+    rate = wanted / np.maximum(confusion * problem.total_weight, np.finfo(float).tiny)
+    drawn = np.random.RandomState(problem.seed).uniform(size=problem.n_classes)
+    kept: list[Any] = []
+    chosen: list[NDArray[np.bool_]] = []
+    row_weights: list[Float64] = []
+    for x, _, weights in problem.rows.chunks():
+        p = problem.probabilities(x, parameters).astype(np.float64)
+        importance = p * (1 - p)
+        if weights is not None:
+            importance *= weights[:, None]
+        share = np.minimum(importance * rate, 1)
+        position = drawn + np.cumsum(share, axis=0)
+        taken = np.floor(position) > np.floor(position - share)
+        drawn = position[-1] % 1
+        some = taken.any(1)
+        kept.append(x[some])
+        chosen.append(taken[some])
+        row_weights.append(importance[some] / np.where(taken, share, 1)[some])
+    rows = sp.vstack(kept, format="csr") if sp.issparse(kept[0]) else np.concatenate(kept)
+    taken = np.concatenate(chosen)
+    scale = problem.loss.exchange(problem.n_classes) / problem.total_weight
+    weight = np.concatenate(row_weights) * scale
+    for k in range(problem.n_classes):
+        sample = problem.centred(rows[taken[:, k]])
+        sample *= np.sqrt(weight[taken[:, k], k]).astype(sample.dtype)[:, None]
+        yield penalised(problem, sample.T @ sample, problem.penalty.l2)
+
+
+def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+    """Return the whole second derivative, in float64."""
+    n_classes, n_columns = problem.shape
+    matrix = np.zeros((n_classes, n_columns, n_classes, n_columns))
+    blocks = np.zeros((n_classes, n_columns, n_columns))
+    for x, _, weights in problem.rows.chunks():
+        p = problem.probabilities(x, parameters).astype(np.float64)
+        rows = problem.centred(dense(x).astype(np.float64))
+        weighted = rows if weights is None else rows * weights[:, None]
+        own = p if problem.loss.coupled else p * (1 - p)
+        blocks += (own.T[:, None, :] * weighted.T) @ rows
+        if problem.loss.coupled:
+            if weights is not None:
+                rows *= np.sqrt(weights)[:, None]
+            spread = (p[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
+            matrix -= (spread.T @ spread).reshape(matrix.shape)
+    every = np.arange(n_classes)
+    matrix[every, :, every] += blocks
+    matrix /= problem.total_weight
+    curvature = np.einsum("kjkj->kj", matrix)
+    problem.intercept_curvature = np.maximum(curvature[:, -1], np.finfo(float).tiny)
+    common = curvature.sum(0) / n_classes**2
+    columns = np.arange(n_columns)
+    penalised = columns[: problem.n_features]
+    matrix[every[:, None], penalised, every[:, None], penalised] += problem.penalty.l2
+    if problem.loss.coupled:
+        # Gradients sum to zero over the classes, so that curvature along a shift of all classes
+        # is free to choose; without it the intercepts' part is singular.
+        common[: problem.n_features] += problem.penalty.l2 / n_classes
+        matrix[:, columns, :, columns] += common[:, None, None]
+    return matrix.reshape(n_classes * n_columns, -1)
+
+
+def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+    """Return the diagonal of the second derivative."""
+    weighted_squares = np.zeros((problem.n_classes, problem.n_features))
+    columns = np.zeros(problem.n_classes)
+    cross = np.zeros((problem.n_classes, problem.n_features))
+    for x, _, weights in problem.rows.chunks():
+        p = problem.probabilities(x, parameters)
+        importance = p * (1 - p)
+        if weights is not None:
+            importance *= weights.astype(p.dtype)[:, None]
+        squared = x.multiply(x).tocsr() if sp.issparse(x) else x * x
+        weighted_squares += backward(squared, importance)
+        cross += backward(x, importance)
+        columns += importance.sum(0, dtype=np.float64)
+    mean = problem.mean
+    result = np.empty(problem.shape)
+    moved = weighted_squares - 2 * cross * mean + columns[:, None] * mean**2
+    result[:, : problem.n_features] = np.maximum(moved, 0)
+    if problem.fit_intercept:
+        # A class that no row confuses has no curvature here, and must not get all the step.
+        result[:, -1] = np.maximum(columns, 1e-3 * columns.max())
+    result *= problem.loss.exchange(problem.n_classes) / problem.total_weight
+    result[:, : problem.n_features] += problem.penalty.l2
+    return np.maximum(result, 1e-30)

@@ -24,7 +24,7 @@ from safetensors.numpy import load, save
 
 __all__ = ["SavedModel", "read_model", "write_model"]
 
-FORMAT = "softmax.SoftmaxRegression"
+FORMATS = {name: f"softmax.{name}" for name in ("SoftmaxRegression", "SigmoidRegression")}
 VERSION = 1
 LARGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 CLASS_KINDS = {"b": bool, "i": int, "u": int, "f": float, "U": str, "O": str}
@@ -42,8 +42,10 @@ class SavedModel:
     parameters: dict[str, Any]
     n_iter: int
     duality_gap: float
-    history: list[list[float]] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
     feature_names: list[str] | None = None
+    estimator: str = "SoftmaxRegression"
+    multilabel: bool = False
 
 
 def write_model(path: str | os.PathLike[str], model: SavedModel) -> None:
@@ -64,13 +66,14 @@ def write_model(path: str | os.PathLike[str], model: SavedModel) -> None:
         "classes": encode_classes(model.classes),
         "parameters": model.parameters,
         "n_iter": model.n_iter,
-        "duality_gap": model.duality_gap,
-        "history": model.history,
+        "duality_gap": encode_number(model.duality_gap),
+        "history": {k: [encode_number(v) for v in vs] for k, vs in model.history.items()},
+        "multilabel": model.multilabel,
         "feature_names": model.feature_names,
     }
     text = json.dumps(header, allow_nan=False)
     metadata = {
-        "format": FORMAT,
+        "format": FORMATS[model.estimator],
         "format_version": str(VERSION),
         "model": text,
         "sha256": digest(text, tensors),
@@ -84,8 +87,8 @@ def write_model(path: str | os.PathLike[str], model: SavedModel) -> None:
         beside.unlink(missing_ok=True)
 
 
-def read_model(path: str | os.PathLike[str]) -> SavedModel:
-    """Read and check what `write_model` wrote.
+def read_model(path: str | os.PathLike[str], estimator: str) -> SavedModel:
+    """Read and check what `write_model` wrote for an estimator of this name.
 
     Raises
     ------
@@ -97,9 +100,9 @@ def read_model(path: str | os.PathLike[str]) -> SavedModel:
     name = os.fspath(path)
     data = Path(path).read_bytes()
     try:
-        metadata = read_metadata(data)
+        metadata = read_metadata(data, estimator)
         tensors = read_tensors(data)
-        return checked_model(metadata, tensors)
+        return checked_model(metadata, tensors, estimator)
     except RefusalError as refusal:
         raise ValueError(f"{name!r} is not a usable model file: {refusal}") from None
 
@@ -114,7 +117,7 @@ def refuse_unless(condition: bool, reason: str) -> None:
         raise RefusalError(reason)
 
 
-def read_metadata(data: bytes) -> dict[str, str]:
+def read_metadata(data: bytes, estimator: str = "SoftmaxRegression") -> dict[str, str]:
     """Return the strings of the header, after checking that it fits the file."""
     refuse_unless(len(data) >= 8, f"it has {len(data)} bytes, fewer than a header needs")
     length = int.from_bytes(data[:8], "little")
@@ -128,8 +131,8 @@ def read_metadata(data: bytes) -> dict[str, str]:
         raise RefusalError("its header says nothing about a model")
     version = metadata.get("format_version")
     refuse_unless(
-        metadata.get("format") == FORMAT,
-        f"its format is {metadata.get('format')!r} where {FORMAT!r} was expected",
+        metadata.get("format") == FORMATS[estimator],
+        f"its format is {metadata.get('format')!r} where {FORMATS[estimator]!r} was expected",
     )
     refuse_unless(
         version == str(VERSION),
@@ -165,7 +168,9 @@ def read_tensors(data: bytes) -> dict[str, Array]:
     return tensors
 
 
-def checked_model(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> SavedModel:
+def checked_model(
+    metadata: Mapping[str, str], tensors: Mapping[str, Array], estimator: str
+) -> SavedModel:
     """Build the model from a header and arrays that agree with each other."""
     refuse_unless("model" in metadata, "its header says nothing about a model")
     coef, intercept = tensors["coef"], tensors["intercept"]
@@ -180,7 +185,11 @@ def checked_model(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> 
         refuse_unless(bool(np.isfinite(array).all()), f"{name} has an entry that is not finite")
     header = parse_json(metadata["model"], "its description")
     classes = decode_classes(header.get("classes"))
-    shape_is_right = coef.shape[0] == len(classes) and intercept.shape == coef.shape[:1]
+    multilabel: Any = header.get("multilabel")
+    refuse_unless(isinstance(multilabel, bool), f"multilabel is {multilabel!r}, not true or false")
+    one_row = estimator == "SigmoidRegression" and len(classes) == 2 and not multilabel
+    n_rows = 1 if one_row else len(classes)
+    shape_is_right = coef.shape[0] == n_rows and intercept.shape == coef.shape[:1]
     refuse_unless(
         shape_is_right and coef.shape[1] > 0,
         f"coef of shape {coef.shape} and intercept of shape {intercept.shape} do not fit "
@@ -207,8 +216,19 @@ def checked_model(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> 
     refuse_unless(isinstance(parameters, dict), "it lacks the estimator's parameters")
     refuse_unless(is_count(n_iter), f"n_iter is {n_iter!r} where a count was expected")
     refuse_unless(is_number(gap), f"duality_gap is {gap!r} where a number was expected")
-    refuse_unless(is_history(history), "its history is not rows of three numbers")
-    return SavedModel(coef, intercept, classes, parameters, n_iter, gap, history, names)
+    refuse_unless(is_history(history), "its history is not lists of numbers of one length")
+    return SavedModel(
+        coef,
+        intercept,
+        classes,
+        parameters,
+        n_iter,
+        float(gap),
+        {name: [float(value) for value in values] for name, values in history.items()},
+        names,
+        estimator,
+        multilabel,
+    )
 
 
 def digest(text: str, tensors: Mapping[str, Array]) -> str:
@@ -263,13 +283,22 @@ def is_count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
+def encode_number(value: float) -> float | str:
+    """Return a number as JSON, which has no infinity: without a penalty the gap has no bound."""
+    return "inf" if value == math.inf else value
+
+
 def is_number(value: object) -> bool:
-    """Tell a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    """Tell a finite number, or "inf"."""
+    return value == "inf" or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
 
 
 def is_history(value: object) -> bool:
-    """Tell rows of three finite numbers."""
-    return isinstance(value, list) and all(
-        isinstance(row, list) and len(row) == 3 and all(map(is_number, row)) for row in value
+    """Tell named lists of numbers, all of one length."""
+    return (
+        isinstance(value, dict)
+        and {"objective", "gap", "seconds"} <= set(value)
+        and all(isinstance(column, list) for column in value.values())
+        and len({len(column) for column in value.values()}) == 1
+        and all(is_number(number) for column in value.values() for number in column)
     )

@@ -1,58 +1,70 @@
-"""Softmax regression (multinomial logistic regression) with scikit-learn's conventions.
+"""Softmax regression and sigmoid regression with scikit-learn's conventions.
 
-P(class k | x) = softmax(W x + b)_k, trained to a certified distance from the optimum. The
-objective is in `objective`, the optimiser in `solver`; here stand the checks, the labels and the
-predictions.
+P(class k | x) = softmax(W x + b)_k for classes of which one is true, P(label k | x) =
+sigmoid(W x + b)_k for labels that are questions of their own. Both are trained to a certified
+distance from the optimum.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
+from softmax.binary import log_sigmoid, sigmoid
 from softmax.functions import log_softmax, softmax
-from softmax.learn.model_io import SavedModel, read_model, write_model
-from softmax.learn.objective import CrossEntropyObjective, row_chunks
-from softmax.learn.solver import Iteration, Solution, minimise
+from softmax.learn.estimator import LinearClassifier
+from softmax.learn.inference import Inference, Summary
+from softmax.learn.inputs import as_array, check_shares, check_targets
+from softmax.learn.loss import SigmoidLoss, SoftmaxLoss
+from softmax.learn.model_file import SavedAsFile
+from softmax.learn.objective import CrossEntropyObjective
+from softmax.learn.online import OnlineTraining
+from softmax.learn.prediction import LinearPrediction
+from softmax.learn.problem import Solution
+from softmax.learn.rows import dense
+from softmax.learn.targets import is_matrix
 
-__all__ = ["SoftmaxRegression"]
+__all__ = ["SigmoidRegression", "SoftmaxRegression"]
 
 Array = NDArray[np.floating[Any]]
+Float64 = NDArray[np.float64]
 Labels = NDArray[Any]
 
 
-class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxRegression(LinearPrediction, SavedAsFile, OnlineTraining):
     r"""Multinomial logistic regression, trained to a certified optimum.
 
     Parameters
     ----------
     C : float, default 1.0
-        Inverse strength of the L2 penalty, positive; smaller is stronger. np.inf is not accepted.
+        Inverse strength of the penalty, positive; smaller is stronger. np.inf is no penalty at all:
+        the estimates of maximum likelihood, for which alone there are `standard_errors`.
+    l1_ratio : float, default 0.0
+        Share of the penalty that is the sum of absolute weights, which makes many weights 0; the
+        rest is half the sum of squares. In [0, 1].
     fit_intercept : bool, default True
         Whether the classes have intercepts; they carry no penalty.
+    class_weight : mapping from labels to weights, "balanced" or None, default None
+        Weights that multiply those of the rows. "balanced" gives all classes the same weight.
+    label_smoothing : float, default 0.0
+        Share of each target that goes to all classes alike, in [0, 1).
     tol : float, default 1e-4
         Stop where the objective is certified to be within this share of the optimum. It needs no
         adjustment to the scale of the data or to `C`.
     max_iter : int, default 1000
         Most steps of the solver.
+    solver : "auto", default "auto"
+        There is nothing to choose.
     warm_start : bool, default False
-        Start from the last solution, if it has the same classes and features.
+        Start from the last solution, if it has the same features; classes that are new start at 0.
+    early_stopping : bool, default False
+        Hold out some rows and keep the step with the lowest loss on them; end after five steps
+        without a lower one.
+    validation_fraction : float, default 0.1
+        Share of the rows to hold out, class by class.
     random_state : int, RandomState instance or None, default None
         Chooses the rows from which the solver estimates curvature, where there are many. It moves
         the result within `tol`; None chooses the same rows every time.
@@ -60,7 +72,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Called before the first step and after each one with an object that has the attributes
         `iteration`, `objective`, `gap` and `seconds`; returning True ends the training.
     verbose : int, default 0
-        Positive: print a line for each step.
+        1: show a bar, or print a line for each step where there is no terminal. 2: print lines.
 
     Attributes
     ----------
@@ -80,7 +92,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         A bound on how far `objective` is above the optimum, in nats.
     history_ : dict of str to list of float
         `objective` (nats per unit of weight, penalty included), `gap` and `seconds`, an entry
-        before the first step and after each one.
+        before the first step and after each one; `validation_loss` with early stopping.
 
     Raises
     ------
@@ -90,24 +102,29 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Warns
     -----
     ConvergenceWarning
-        Where `fit` stopped before it reached `tol`.
+        Where `fit` stopped before it reached `tol`, or where there is no optimum: without penalty,
+        for classes that are separated without error.
 
     Notes
     -----
     The objective, with weights s_i of the rows that sum to S, is
 
     .. math:: \frac1S \sum_i s_i \, [\operatorname{logsumexp}(W x_i + b) - (W x_i + b)_{y_i}]
-              + \frac{1}{2 C S} \lVert W \rVert^2,
+              + \frac{1}{C S} \Big( \frac{1 - r}{2} \lVert W \rVert_2^2 + r \lVert W \rVert_1 \Big)
 
-    1 / S of scikit-learn's for three or more classes, so that the same C gives the same model. Two
-    classes keep two rows, W = (-v/2, v/2), whose penalty is half of that of the one row v which
-    scikit-learn fits: ``SoftmaxRegression(C=C)`` and ``LogisticRegression(C=2 * C)`` then give the
-    same probabilities.
+    with r the `l1_ratio`: 1 / S of scikit-learn's for three or more classes, so that the same C
+    gives the same model. Two classes keep two rows, W = (-v/2, v/2), whose squares are half of
+    those of the one row v which scikit-learn fits: ``SoftmaxRegression(C=C)`` and
+    ``LogisticRegression(C=2 * C)`` then give the same probabilities. `SigmoidRegression` keeps the
+    one row.
 
-    The bound on the distance to the optimum is the duality gap |gradient|^2 C S / 2, with a share
-    for the intercept to second order. Where the penalty is so weak that this bound says nothing
-    (a thousand times the distance that second derivatives predict), training ends where that
-    prediction, the Newton decrement, is a tenth of `tol`; `duality_gap_` stays the bound.
+    A starting point is found on a sample where there are many rows; those steps are not counted.
+
+    The bound on the distance to the optimum is the duality gap, for r = 0 |gradient|^2 C S / 2,
+    with a share for the intercept to second order. Where the penalty is so weak that this bound
+    says nothing (a thousand times the distance that second derivatives predict), training ends
+    where that prediction, the Newton decrement, is a tenth of `tol`; `duality_gap_` stays the
+    bound.
 
     Data in float32 stay float32, as do the model and the probabilities.
 
@@ -129,191 +146,168 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
-    def __init__(
-        self,
-        C: float = 1.0,
-        *,
-        fit_intercept: bool = True,
-        tol: float = 1e-4,
-        max_iter: int = 1000,
-        warm_start: bool = False,
-        random_state: int | np.random.RandomState | None = None,
-        callback: Callable[[Iteration], object] | None = None,
-        verbose: int = 0,
-    ) -> None:
-        self.C = C
-        self.fit_intercept = fit_intercept
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.callback = callback
-        self.verbose = verbose
+    _loss = SoftmaxLoss()
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers; float32 is kept, all else becomes float64.
-        y : array-like of shape (n_samples,)
-            Labels of two classes or more: numbers, booleans or strings.
-        sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows, not negative and not all zero; by default 1 each.
+    def standard_errors(self) -> Float64:
+        """Return standard errors of the weights relative to those of the first class.
 
         Returns
         -------
-        self
+        ndarray of shape (n_classes - 1, n_features + 1), the last column that of the intercepts,
+        or (n_classes - 1, n_features) without intercepts
+
+        Raises
+        ------
+        ValueError
+            Where the model was not fitted with ``C=np.inf``, or has more than 2000 parameters.
         """
-        self._check_parameters()
-        rows: Array
-        rows, y = validate_data(
-            self, X, y, dtype=(np.float64, np.float32), order="C", ensure_all_finite=False
-        )
-        self._check_finite(rows)
-        check_classification_targets(y)
-        classes, target = np.unique(column_or_1d(y), return_inverse=True)
-        weights = None
-        if sample_weight is not None:
-            weights = _checked_weights(sample_weight, rows)
-        weighed = classes if weights is None else classes[np.unique(target[weights > 0])]
-        if len(weighed) < 2:
+        return self._known_inference().standard_error
+
+    def summary(self) -> Summary:
+        """Return the table of estimates relative to the first class, which prints as text.
+
+        Returns
+        -------
+        Summary
+            Estimates, standard errors, z, p-values, confidence intervals, log-likelihood, pseudo
+            R2, AIC and BIC, as statsmodels' MNLogit has them.
+
+        Raises
+        ------
+        ValueError
+            Where the model was not fitted with ``C=np.inf``, or has more than 2000 parameters.
+
+        Examples
+        --------
+        >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+        >>> table = SoftmaxRegression(C=np.inf).fit(X, [0, 1, 0, 1]).summary()
+        >>> table.estimate.round(3).tolist()
+        [[0.908, -1.362]]
+        """
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{j}" for j in range(self.n_features_in_)]
+        intercept = ["intercept"] if self.fit_intercept else []
+        return self._known_inference().summary(self.classes_, [*map(str, names), *intercept])
+
+    def to_sigmoid(self) -> SigmoidRegression:
+        """Return the same model of two classes with one row of weights, their difference.
+
+        Returns
+        -------
+        SigmoidRegression
+
+        Raises
+        ------
+        ValueError
+            Where there are not two classes.
+        """
+        check_is_fitted(self)
+        if len(self.classes_) != 2:
+            raise ValueError(f"to_sigmoid needs 2 classes and the model has {len(self.classes_)}")
+        weight, bias = self._collapsed(self.intercept_.dtype)
+        other = SigmoidRegression(**self.get_params())
+        give_form(other, self, dense(weight), bias)
+        return other
+
+    def _n_outputs(self, classes: Labels) -> int:
+        return len(classes)
+
+    def _check_targets(self, y: Any, n_rows: int) -> tuple[NDArray[Any], Labels]:
+        return check_targets(y, n_rows)
+
+    def _tolerance(self, objective: CrossEntropyObjective) -> float:
+        # Standard errors are read to many digits, and estimates beside them.
+        return min(float(self.tol), 1e-12) if Inference.possible(objective) else float(self.tol)
+
+    def _infer(self, objective: CrossEntropyObjective, solution: Solution, counts: Float64) -> None:
+        self._inference = None
+        if Inference.possible(objective) and solution.converged:
+            self._inference = Inference.of(objective, solution.parameters, counts)
+
+    def _known_inference(self) -> Inference:
+        check_is_fitted(self)
+        inference: Inference | None = getattr(self, "_inference", None)
+        if inference is None:
             raise ValueError(
-                "This solver needs samples of at least 2 classes in the data, but the data "
-                f"contains only one class{'' if weights is None else ' with positive weight'}: "
-                f"{weighed[0]!r}"
+                "standard errors are those of maximum likelihood: a model fitted here with "
+                "C=np.inf, to convergence and with at most 2000 parameters, is expected"
             )
-        seed = 0
-        if self.random_state is not None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        objective = CrossEntropyObjective(
-            rows,
-            target.astype(np.int64, copy=False),
-            weights,
-            len(classes),
-            C=float(self.C),
-            fit_intercept=self.fit_intercept,
-            seed=seed,
-        )
-        solution = minimise(
-            objective,
-            self._start(objective, classes),
-            tol=self.tol,
-            max_iter=self.max_iter,
-            report=self._report,
-        )
-        self.classes_ = classes
-        self._keep(objective, solution)
-        return self
+        return inference
 
-    def decision_function(self, X: ArrayLike) -> Array:
-        """Return logits, or for two classes the second logit less the first.
+    def _to_probabilities(self, logits: Array) -> None:
+        softmax(logits, out=logits)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to score.
+    def _to_log_probabilities(self, logits: Array) -> None:
+        log_softmax(logits, out=logits)
 
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
-        """
-        rows = self._checked_rows(X)
-        if len(self.classes_) == 2:
-            weight, bias = self._in_dtype_of(rows)
-            return np.asarray(rows @ (weight[1] - weight[0]) + (bias[1] - bias[0]))
-        return self._logits(rows)
+
+class SigmoidRegression(LinearPrediction, SavedAsFile, LinearClassifier):
+    """Logistic regression of labels that are questions of their own.
+
+    One sigmoid for two classes, one for each class against the rest where there are more, and one
+    for each label where a row may have several.
+
+    Parameters
+    ----------
+    C, l1_ratio, fit_intercept, class_weight, label_smoothing, tol, max_iter, solver, warm_start, \
+early_stopping, validation_fraction, random_state, callback, verbose
+        As in `SoftmaxRegression`. Smoothing moves a target towards 1/2. `class_weight` weighs rows
+        by their label, and is not for rows with several.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_outputs, n_features)
+        One row for two classes; else a row for each class or label.
+    intercept_ : ndarray of shape (n_outputs,)
+        Intercepts; zero without `fit_intercept`.
+    classes_ : ndarray
+        The labels, in order; for targets of several labels a row, their positions.
+    multilabel_ : bool
+        Whether the target was a matrix.
+    n_iter_, n_features_in_, feature_names_in_, duality_gap_, history_
+        As in `SoftmaxRegression`.
+
+    Notes
+    -----
+    For two classes the objective is that of scikit-learn's ``LogisticRegression(C=C)``, over the
+    sum of weights. Probabilities of classes against the rest are scaled to sum to one; those of
+    labels are left as they are.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> Y = np.array([[0, 1], [0, 1], [1, 1], [1, 0]])
+    >>> model = SigmoidRegression(C=100.0).fit(X, Y)
+    >>> model.predict([[0.0], [3.0]]).tolist()
+    [[0, 1], [1, 0]]
+    """
+
+    _loss = SigmoidLoss()
 
     def predict(self, X: ArrayLike) -> Labels:
-        """Return the most probable label of each row, without building probabilities.
+        """Return the most probable label of each row, or 0 and 1 for each label.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or CSR matrix of shape (n_samples, n_features)
             Rows to classify.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-        """
-        rows = self._checked_rows(X)
-        weight, bias = self._in_dtype_of(rows)
-        best = np.empty(len(rows), np.intp)
-        for part in row_chunks(len(rows), rows.shape[1], len(bias), rows.dtype.itemsize):
-            best[part] = (rows[part] @ weight.T + bias).argmax(1)
-        return np.asarray(self.classes_[best])
-
-    def predict_proba(self, X: ArrayLike) -> Array:
-        """Return the probability of each class for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        logits = self._logits(self._checked_rows(X))
-        softmax(logits, out=logits)
-        return logits
-
-    def predict_log_proba(self, X: ArrayLike) -> Array:
-        """Return the logarithm of the probability of each class for each row, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        logits = self._logits(self._checked_rows(X))
-        log_softmax(logits, out=logits)
-        return logits
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as safetensors; an existing file is replaced at once or not at all.
-
-        Parameters
-        ----------
-        path : path-like
-            Where to write.
+        ndarray of shape (n_samples,), or of int64 (n_samples, n_labels)
         """
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        parameters = {
-            "C": float(self.C),
-            "fit_intercept": bool(self.fit_intercept),
-            "tol": float(self.tol),
-            "max_iter": int(self.max_iter),
-        }
-        write_model(
-            path,
-            SavedModel(
-                coef=self.coef_,
-                intercept=self.intercept_,
-                classes=self.classes_,
-                parameters=parameters,
-                n_iter=self.n_iter_,
-                duality_gap=self.duality_gap_,
-                history=[list(row) for row in zip(*self.history_.values(), strict=True)],
-                feature_names=None if names is None else names.tolist(),
-            ),
-        )
+        if not self.multilabel_:
+            return super().predict(X)
+        rows = self._checked_rows(X)
+        answer = np.empty((rows.shape[0], len(self.classes_)), np.int64)
+        for part, logits in self._logits(rows):
+            answer[part] = logits > 0
+        return answer
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that `save` wrote.
-
-        Parameters
-        ----------
-        path : path-like
-            A safetensors file.
+    def to_softmax(self) -> SoftmaxRegression:
+        """Return the same model of two classes with two rows of weights, half of it each way.
 
         Returns
         -------
@@ -322,118 +316,59 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Where the file is not a whole, unchanged model of a known version.
+            Where there are not two classes.
         """
-        saved = read_model(path)
-        model = cls()
-        try:
-            model.set_params(**saved.parameters)
-            model._check_parameters()
-        except (ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{os.fspath(path)!r} is not a usable model file: {reason}") from None
-        model.coef_, model.intercept_ = saved.coef, saved.intercept
-        model.classes_ = saved.classes
-        model.n_features_in_ = saved.coef.shape[1]
-        if saved.feature_names is not None:
-            model.feature_names_in_ = np.array(saved.feature_names, object)
-        model.n_iter_, model.duality_gap_ = saved.n_iter, saved.duality_gap
-        columns = zip(*saved.history, strict=True) if saved.history else ((), (), ())
-        model.history_ = dict(zip(("objective", "gap", "seconds"), map(list, columns), strict=True))
-        return model
-
-    def _check_parameters(self) -> None:
-        def refuse(name: str, expected: str) -> None:
-            raise ValueError(f"{name} is {getattr(self, name)!r} where {expected} was expected")
-
-        # The negated comparisons refuse nan too.
-        if not isinstance(self.C, Real) or not 0 < self.C < np.inf:
-            refuse("C", "a positive finite number")
-        if not isinstance(self.tol, Real) or not 0 <= self.tol < np.inf:
-            refuse("tol", "a finite number >= 0")
-        if not isinstance(self.max_iter, Integral) or self.max_iter < 0:
-            refuse("max_iter", "an int >= 0")
-        for name in ("fit_intercept", "warm_start"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                refuse(name, "True or False")
-        if self.callback is not None and not callable(self.callback):
-            refuse("callback", "a callable or None")
-
-    def _check_finite(self, X: Array) -> None:
-        """Refuse NaN and infinity, and say where; a sum shows at once whether any is there."""
-        for part in row_chunks(len(X), X.shape[1], 1, X.dtype.itemsize):
-            with np.errstate(over="ignore", invalid="ignore"):
-                suspect = not np.isfinite(X[part].sum())
-            if suspect and not np.isfinite(X[part]).all():
-                row, column = np.argwhere(~np.isfinite(X[part]))[0]
-                value = X[part][row, column]
-                name = "NaN" if np.isnan(value) else "infinity"
-                raise ValueError(
-                    f"Input X contains {name} at row {part.start + row}, column {column}: "
-                    f"{type(self).__name__} needs finite numbers (inf and NaN cannot be fitted)"
-                )
-
-    def _start(self, objective: CrossEntropyObjective, classes: Labels) -> NDArray[np.float64]:
-        fitted = self.warm_start and hasattr(self, "coef_")
-        same_features = fitted and self.coef_.shape[1] == objective.n_features
-        if same_features and np.array_equal(self.classes_, classes):
-            return objective.from_model(self.coef_, self.intercept_)
-        return np.zeros(objective.shape)
-
-    def _report(self, news: Iteration) -> bool:
-        if self.verbose > 0:
-            print(
-                f"iteration {news.iteration}: objective {news.objective:.6g}, "
-                f"gap {news.gap:.2e}, {news.seconds:.2f} s"
-            )
-        return self.callback is not None and self.callback(news) is True
-
-    def _keep(self, objective: CrossEntropyObjective, solution: Solution) -> None:
-        dtype = objective.X.dtype
-        coef, intercept = objective.to_model(solution.parameters)
-        self.coef_, self.intercept_ = coef.astype(dtype), intercept.astype(dtype)
-        history = solution.history
-        self.history_ = {
-            "objective": [news.objective for news in history],
-            "gap": [news.gap for news in history],
-            "seconds": [news.seconds for news in history],
-        }
-        self.n_iter_ = history[-1].iteration
-        self.duality_gap_ = history[-1].gap
-        if not (solution.converged or solution.interrupted):
-            self._warn_not_converged(history[-1])
-
-    def _warn_not_converged(self, last: Iteration) -> None:
-        reached = last.gap / last.objective if last.objective else last.gap
-        if last.iteration < self.max_iter:
-            advice = f"{self.coef_.dtype} cannot resolve less; a larger tol or float64 data helps"
-        else:
-            advice = f"increase max_iter (now {self.max_iter}) or tol, or standardise the columns"
-        warnings.warn(
-            f"training stopped after {last.iteration} iterations with a relative duality gap of "
-            f"{reached:.1e} where tol={self.tol:g} was asked: {advice}",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-
-    def _checked_rows(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        rows: Array = validate_data(
-            self, X, dtype=(np.float64, np.float32), reset=False, ensure_all_finite=False
-        )
-        self._check_finite(rows)
-        return rows
+        if not self._two_sided:
+            raise ValueError("to_softmax needs a model of 2 classes with one row of weights")
+        coef = dense(self.coef_)
+        bias = np.concatenate([-self.intercept_, self.intercept_]) / 2
+        other = SoftmaxRegression(**self.get_params())
+        give_form(other, self, np.vstack([-coef, coef]) / 2, bias)
+        return other
 
-    def _in_dtype_of(self, X: Array) -> tuple[Array, Array]:
-        return self.coef_.astype(X.dtype, copy=False), self.intercept_.astype(X.dtype, copy=False)
+    def _n_outputs(self, classes: Labels) -> int:
+        return len(classes) if self.multilabel_ or len(classes) > 2 else 1
 
-    def _logits(self, X: Array) -> Array:
-        weight, bias = self._in_dtype_of(X)
-        logits = X @ weight.T
-        logits += bias
-        return logits
+    def _check_targets(self, y: Any, n_rows: int) -> tuple[NDArray[Any], Labels]:
+        y = as_array(y)
+        self.multilabel_ = is_matrix(y)
+        if not self.multilabel_:
+            return check_targets(y, n_rows)
+        if self.class_weight is not None:
+            raise ValueError("class_weight weighs rows by their label; y has several a row")
+        return check_shares(y, n_rows)
+
+    def _check_classes(self, counts: Float64, classes: Labels, weighted: bool) -> None:
+        if not self.multilabel_:
+            super()._check_classes(counts, classes, weighted)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @property
+    def _two_sided(self) -> bool:
+        return len(self.classes_) == 2 and not self.multilabel_
+
+    def _to_probabilities(self, logits: Array) -> None:
+        if self.multilabel_:
+            sigmoid(logits, out=logits)
+        else:
+            # p_k / sum p as softmax(log p): nothing underflows
+            log_sigmoid(logits, out=logits)
+            softmax(logits, out=logits)
+
+    def _to_log_probabilities(self, logits: Array) -> None:
+        log_sigmoid(logits, out=logits)
+        if not self.multilabel_:
+            log_softmax(logits, out=logits)
 
 
-def _checked_weights(sample_weight: ArrayLike, X: Array) -> NDArray[np.float64]:
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    return np.asarray(weights, np.float64)
+def give_form(other: Any, model: Any, coef: Array, intercept: Array) -> None:
+    """Give a model of the other kind these weights, and all else of a fitted model."""
+    for name, value in vars(model).items():
+        if name.endswith("_") and not name.startswith("_"):
+            setattr(other, name, value)
+    other.coef_, other.intercept_, other.multilabel_ = coef, intercept, False

@@ -5,7 +5,9 @@ sets nearly round. Where that curvature holds still, a few limited-memory quasi-
 of it finish the work with one evaluation each. Where it does not, because the data are nearly
 separable and the loss falls by a constant factor at every step, quasi-Newton pairs mislead; there
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
-A problem may ask to be reached over easier ones, from the solution of one to the next.
+Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
+A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
+cheaper one that has its optimum nearby.
 
 References
 ----------
@@ -18,86 +20,35 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Iteration", "Preconditioner", "Problem", "Solution", "minimise"]
+from softmax.learn.preconditioner import Preconditioner
+from softmax.learn.problem import Iteration, Problem, Report, Solution
+
+__all__ = ["minimise"]
 
 Float64 = NDArray[np.float64]
 
 PATH_TOL = 0.1  # of the problems that only lead to the next
+SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
 MEMORY = 20  # pairs of the quasi-Newton recursion
+MEMORY_BYTES = 64 << 20  # that they may take
 NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
 TRIAL_STEPS = 6  # quasi-Newton steps before that is judged: the first ones always fall steeply
 BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement, likewise
-REFRESH_FALL = 0.1  # renew the preconditioner when the Newton decrement fell to this share
+REFRESH_FALL = 0.01  # renew the preconditioner when the Newton decrement fell to this share
 REFRESH_STEPS = 30  # and when it has not converged after so many steps
 CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
-CG_STEPS = 100
+CG_STEPS = 200
+VERIFYING_STEPS = 20  # so many in a row, where the decrement is wanted rather than the direction
 IDLE_STEPS = 20
+SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
-LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `_within`
+LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
-
-
-class Preconditioner(Protocol):
-    """An approximate inverse of the second derivative at one point."""
-
-    exact: bool
-
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-
-
-class Problem(Protocol):
-    """A convex function of one float64 array."""
-
-    def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
-        """Return the value and the gradient."""
-
-    def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
-        """Return the second derivative at `parameters` applied to `direction`."""
-
-    def preconditioner(self, parameters: Float64) -> Preconditioner:
-        """Return an approximate inverse of the second derivative at `parameters`."""
-
-    def gap(self, gradient: Float64) -> float:
-        """Return how far above the optimum a point with this gradient can be."""
-
-    def certificate(
-        self, parameters: Float64, objective: float, gradient: Float64
-    ) -> tuple[float, float]:
-        """Return objective and gap to report: those of the last problem of the path."""
-
-    def path(self) -> Sequence[Problem]:
-        """Return problems from an easy one to this one, which is the last."""
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What is known after one step; `gap` bounds objective minus optimum, `seconds` from start."""
-
-    iteration: int
-    objective: float
-    gap: float
-    seconds: float
-
-
-@dataclass
-class Solution:
-    """Where the solver stopped, how it came there, and whether it reached the tolerance."""
-
-    parameters: Float64
-    converged: bool
-    interrupted: bool = False
-    history: list[Iteration] = field(default_factory=list)
-    n_evaluations: int = 0
-    n_hessian_products: int = 0
-    n_preconditioners: int = 0
 
 
 @dataclass
@@ -111,8 +62,9 @@ class _Point:
 class _Memory:
     """Limited-memory BFGS pairs over a preconditioner."""
 
-    def __init__(self) -> None:
-        self.pairs: deque[tuple[Float64, Float64, float]] = deque(maxlen=MEMORY)
+    def __init__(self, size: int) -> None:
+        most = max(3, min(MEMORY, MEMORY_BYTES // max(16 * size, 1)))
+        self.pairs: deque[tuple[Float64, Float64, float]] = deque(maxlen=most)
 
     def add(self, step: Float64, change: Float64) -> None:
         curvature = float(np.vdot(step, change))
@@ -127,6 +79,9 @@ class _Memory:
             vector -= share * change
             shares.append(share)
         vector = preconditioner(vector)
+        if preconditioner.rough and self.pairs:
+            _, change, curvature = self.pairs[-1]
+            vector *= curvature / float(np.vdot(change, preconditioner(change)))
         for (step, change, curvature), share in zip(self.pairs, reversed(shares), strict=True):
             vector += (share - float(np.vdot(change, vector)) / curvature) * step
         return vector
@@ -138,7 +93,7 @@ def minimise(
     *,
     tol: float,
     max_iter: int,
-    report: Callable[[Iteration], bool],
+    report: Report,
 ) -> Solution:
     """Minimise `problem` from `start` until gap <= tol * |objective|.
 
@@ -147,27 +102,45 @@ def minimise(
     problem : Problem
         A convex function.
     start : ndarray of float64
-        Where to begin; not changed.
+        Where to begin; not changed. Zero is taken for no knowledge at all: only from there are
+        easier problems and samples visited first.
     tol : float
         Relative gap to reach. Where the gap is loose, the Newton decrement with a margin decides.
     max_iter : int
         Most steps to take.
     report : callable
-        Called with an `Iteration` before the first step and after each; True stops.
+        Called with an `Iteration` and the parameters before the first step and after each; True
+        stops. Steps on a sample are neither reported nor counted.
 
     Returns
     -------
     Solution
     """
     began = time.perf_counter()
-    solution = Solution(start, converged=False)
-    *easier, last = problem.path()
+    solution = Solution(start)
+    ready = start.any() or max_iter == 0
+    *easier, last = [problem] if ready else problem.path()
+    inverse = None if ready or easier else _warm_up(problem, solution, tol, max_iter)
     for stage in [*easier, last]:
         stage_tol = tol if stage is last else max(tol, PATH_TOL)
-        _Run(stage, solution, stage_tol, max_iter, report, began).solve()
+        _Run(stage, solution, stage_tol, max_iter, report, began, inverse).solve()
         if solution.interrupted or solution.history[-1].iteration >= max_iter:
             break
     return solution
+
+
+def _warm_up(
+    problem: Problem, solution: Solution, tol: float, max_iter: int
+) -> Preconditioner | None:
+    """Move the start to the optimum of a sample, and return the curvature there."""
+    sample = problem.sample()
+    if sample is None:
+        return None
+    trial = Solution(solution.parameters)
+    run = _Run(sample, trial, max(tol, SAMPLE_TOL), max_iter, lambda *news: False, 0.0)
+    run.solve()
+    solution.parameters = trial.parameters
+    return run.preconditioner
 
 
 class _Run:
@@ -179,8 +152,9 @@ class _Run:
         solution: Solution,
         tol: float,
         max_iter: int,
-        report: Callable[[Iteration], bool],
+        report: Report,
         began: float,
+        preconditioner: Preconditioner | None = None,
     ) -> None:
         self.problem = problem
         self.solution = solution
@@ -188,9 +162,9 @@ class _Run:
         self.max_iter = max_iter
         self.report = report
         self.began = began
-        self.memory = _Memory()
+        self.memory = _Memory(solution.parameters.size)
         self.point = self.evaluate(solution.parameters)
-        self.gap = problem.gap(self.point.gradient)
+        self.gap = self.bound()
         self.decrement = np.inf  # of the current point, once a direction is known
         self.last_decrement = np.inf
         self.gain = np.inf  # of the last step
@@ -198,8 +172,8 @@ class _Run:
         self.newton_fall = NEWTON_FALL
         self.n_steps = 0
         self.least = (self.point.objective, self.gap)
-        self.idle_steps = 0
-        self.renew()
+        self.idle_steps = self.n_settlings = 0
+        self.renew(preconditioner)
 
     def solve(self) -> None:
         """Step until the tolerance, the last iteration, or the end of what can be resolved."""
@@ -207,18 +181,50 @@ class _Run:
         if not history:
             self.tell(0)
         while history[-1].iteration < self.max_iter and self.idle_steps < IDLE_STEPS:
-            if self.solution.interrupted or self.converged():
+            self.solution.unbounded = self.problem.unbounded()
+            if self.solution.interrupted or self.solution.unbounded:
                 break
+            if self.converged():
+                if not self.settle():
+                    break
+                continue
             direction = self.direction()
             self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+            if self.preconditioner.rough and self.converged():
+                # Pairs alone know too little of the flat directions to say so.
+                direction = self.newton_direction(VERIFYING_STEPS)
+                self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
             if self.converged():
                 break
             arrived = self.line_search(direction)
+            if arrived is None and self.borrowed:
+                self.renew()
+                continue
             if arrived is None:
+                self.gain = 0.0
                 break
             self.move(arrived)
             self.tell(history[-1].iteration + 1)
-        self.solution.converged = self.converged()
+        self.solution.converged = self.converged() and not self.solution.unbounded
+
+    def settle(self) -> bool:
+        """Move to where the gap can be trusted, and say whether that was a move."""
+        allowed = self.tol * abs(self.point.objective)
+        moved = self.problem.settled(self.point.parameters, self.point.gradient, allowed)
+        if moved is None or self.n_settlings == SETTLINGS:
+            return False
+        self.n_settlings += 1
+        arrived = self.evaluate(moved)
+        if arrived.objective > self.point.objective * (1 + ROUNDING):
+            return False
+        self.decrement = abs(self.point.objective - arrived.objective) or 1.0
+        self.move(arrived)
+        self.tell(self.solution.history[-1].iteration + 1)
+        return True
+
+    def bound(self) -> float:
+        point = self.point
+        return self.problem.gap(point.parameters, point.objective, point.gradient)
 
     def converged(self) -> bool:
         """Say whether the gap is closed.
@@ -241,7 +247,7 @@ class _Run:
         news = Iteration(iteration, objective, gap, time.perf_counter() - self.began)
         self.solution.parameters = point.parameters
         self.solution.history.append(news)
-        self.solution.interrupted = self.report(news)
+        self.solution.interrupted = self.report(news, point.parameters)
 
     def evaluate(self, parameters: Float64, direction: Float64 | None = None) -> _Point:
         self.solution.n_evaluations += 1
@@ -260,7 +266,7 @@ class _Run:
         self.last_decrement, self.decrement = self.decrement, np.inf
         self.steps_since_renewal += 1
         self.point = arrived
-        self.gap = self.problem.gap(arrived.gradient)
+        self.gap = self.bound()
         self.watch_rounding()
 
     def watch_rounding(self) -> None:
@@ -280,12 +286,13 @@ class _Run:
         if broken and not self.newton:
             self.newton_fall /= 3  # return to quasi-Newton steps more reluctantly
         steep = fall > self.newton_fall and (self.newton or self.n_steps > TRIAL_STEPS)
-        self.newton = broken or steep
+        self.newton = (broken or steep) and not self.preconditioner.rough
 
-    def renew(self) -> None:
+    def renew(self, known: Preconditioner | None = None) -> None:
         """Take the curvature of the current point; pairs gathered with the old one are stale."""
-        self.preconditioner = self.problem.preconditioner(self.point.parameters)
-        self.solution.n_preconditioners += 1
+        self.borrowed = known is not None
+        self.preconditioner = known or self.problem.preconditioner(self.point.parameters)
+        self.solution.n_preconditioners += known is None
         self.memory.pairs.clear()
         self.steps_since_renewal = 0
         self.first_decrement: float | None = None
@@ -311,7 +318,7 @@ class _Run:
         fallen = self.last_decrement < REFRESH_FALL * self.first_decrement
         return (worth_it and fallen) or self.steps_since_renewal >= REFRESH_STEPS
 
-    def newton_direction(self) -> Float64:
+    def newton_direction(self, patience: int = 1) -> Float64:
         """Solve the Newton equations roughly by preconditioned conjugate gradients."""
         residual = -self.point.gradient
         step = self.preconditioner(residual)
@@ -320,14 +327,20 @@ class _Run:
         direction = np.zeros_like(step)
         size = float(np.vdot(residual, step))
         promised = 0.0
+        n_small = 0
         for count in range(1, CG_STEPS + 1):
             self.solution.n_hessian_products += 1
             curved = self.problem.hessian_product(self.point.parameters, step)
-            length = size / float(np.vdot(step, curved))
+            curvature = float(np.vdot(step, curved))
+            if curvature <= 0:  # rounding
+                break
+            length = size / curvature
             direction += length * step
             residual = residual - length * curved
             promised += 0.5 * length * size
-            if count * 0.5 * length * size <= CG_SHARE * promised:
+            small = count * 0.5 * length * size <= CG_SHARE * promised
+            n_small = n_small + 1 if small else 0
+            if n_small == patience:
                 break
             preconditioned = self.preconditioner(residual)
             last_size, size = size, float(np.vdot(residual, preconditioned))

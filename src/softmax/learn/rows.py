@@ -1,0 +1,201 @@
+"""Data as passes over chunks of rows: an array, a memory map, a CSR matrix, a factory of chunks.
+
+Whoever trains asks for the chunks again and again, and never for the whole. Chunks are as long as
+keeps their features in the cache and their logits few. Each holds encoded targets: positions of
+classes, or rows of probabilities that sum to one, and the weights that go with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from softmax.learn.targets import TargetEncoding
+
+__all__ = [
+    "ArrayRows",
+    "Chunk",
+    "ChunkedRows",
+    "Rows",
+    "backward",
+    "bytes_of_a_row",
+    "column_sums",
+    "dense",
+    "forward",
+    "row_chunks",
+]
+
+Array = NDArray[np.floating[Any]]
+Float64 = NDArray[np.float64]
+Matrix = Any  # ndarray or scipy.sparse CSR matrix, float32 or float64
+
+CHUNK_BYTES = 1 << 20  # of X: about a second-level cache
+LOGITS_BYTES = 4 << 20
+LEAST_ROWS = 128  # fewer make matrix products slow
+
+
+def row_chunks(n_rows: int, row_bytes: int, logits_bytes: int) -> Iterator[slice]:
+    """Cut rows into slices whose features fit the cache; both sizes are those of one row."""
+    step = min(CHUNK_BYTES // max(row_bytes, 1), LOGITS_BYTES // max(logits_bytes, 1))
+    step = max(step, LEAST_ROWS)
+    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def bytes_of_a_row(x: Matrix) -> int:
+    """Return the size of a row that the cache must hold.
+
+    Products with a CSR matrix read the weights of its columns in any order, and so hold nothing of
+    it; each chunk costs one more pass over them.
+    """
+    return 0 if sp.issparse(x) else int(x.dtype.itemsize * x.shape[1])
+
+
+def dense(x: Matrix) -> Array:
+    """Return a few rows as an array."""
+    return np.asarray(x.toarray() if sp.issparse(x) else x)
+
+
+def column_sums(x: Matrix, weights: Float64 | None) -> Float64:
+    """Return the sums of the columns in float64, of weighted rows where there are weights."""
+    if weights is None and not sp.issparse(x):
+        return np.asarray(x.sum(0, dtype=np.float64))
+    weights = np.ones(x.shape[0]) if weights is None else weights
+    return np.asarray(x.T @ weights if sp.issparse(x) else weights @ x, np.float64)
+
+
+class Chunk(NamedTuple):
+    """Rows with their targets; weights None is 1 each."""
+
+    x: Matrix
+    target: NDArray[Any]
+    weights: Float64 | None
+
+
+class Rows(Protocol):
+    """What can be passed over."""
+
+    dtype: np.dtype[Any]
+    n_rows: int
+    n_features: int
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the rows in order."""
+
+    def sample(self, size: int, seed: int) -> ArrayRows:
+        """Return about so many rows, spread over all of them."""
+
+    def work(self) -> float:
+        """Return how many numbers a pass reads."""
+
+
+class ArrayRows:
+    """Rows of an array or a CSR matrix, which is never copied."""
+
+    def __init__(
+        self,
+        x: Matrix,
+        target: NDArray[Any],
+        weights: Float64 | None,
+        encoding: TargetEncoding,
+    ) -> None:
+        self.x, self.target, self.weights = x, target, weights
+        self.encoding = encoding
+        self.dtype = x.dtype
+        self.n_rows, self.n_features = x.shape
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the rows in order."""
+        return cut(self.x, self.target, self.weights, self.encoding)
+
+    def sample(self, size: int, seed: int) -> ArrayRows:
+        """Return about so many rows, one at random from each of as many equal stretches."""
+        if size >= self.n_rows:
+            return self
+        chosen = spread_indices(self.n_rows, size, seed)
+        weights = None if self.weights is None else self.weights[chosen]
+        return ArrayRows(self.x[chosen], self.target[chosen], weights, self.encoding)
+
+    def work(self) -> float:
+        """Return how many numbers a pass reads."""
+        return float(self.x.nnz if sp.issparse(self.x) else self.x.size)
+
+
+class ChunkedRows:
+    """Rows that a factory makes anew for each pass: never more than one of its chunks is held.
+
+    `passes` returns checked (X, target, weights); each later pass must bring what the first did.
+    """
+
+    def __init__(
+        self,
+        passes: Callable[[], Iterable[tuple[Matrix, NDArray[Any], Float64 | None]]],
+        n_rows: int,
+        n_features: int,
+        dtype: np.dtype[Any],
+        encoding: TargetEncoding,
+        sparse: bool,
+    ) -> None:
+        self.passes = passes
+        self.sparse = sparse
+        self.n_rows, self.n_features, self.dtype = n_rows, n_features, dtype
+        self.encoding = encoding
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the rows in order."""
+        for x, target, weights in self.passes():
+            yield from cut(x, target, weights, self.encoding)
+
+    def sample(self, size: int, seed: int) -> ArrayRows:
+        """Return about so many rows, one at random from each of as many equal stretches."""
+        chosen = spread_indices(self.n_rows, min(size, self.n_rows), seed)
+        first = 0
+        kept, targets, all_weights = [], [], []
+        room = np.empty((0 if self.sparse else len(chosen), self.n_features), self.dtype)
+        for x, target, weights in self.passes():
+            begin, end = np.searchsorted(chosen, [first, first + x.shape[0]])
+            here = chosen[begin:end] - first
+            first += x.shape[0]
+            if self.sparse:
+                kept.append(x[here])
+            else:
+                room[begin:end] = x[here]
+            targets.append(target[here])
+            all_weights += [] if weights is None else [weights[here]]
+        rows = sp.vstack(kept, format="csr") if self.sparse else room
+        weights = np.concatenate(all_weights) if all_weights else None
+        return ArrayRows(rows, np.concatenate(targets), weights, self.encoding)
+
+    def work(self) -> float:
+        """Return how many numbers a pass reads."""
+        return float(self.n_rows * self.n_features)
+
+
+def cut(
+    x: Matrix, target: NDArray[Any], weights: Float64 | None, encoding: TargetEncoding
+) -> Iterator[Chunk]:
+    """Cut rows into chunks and encode their targets."""
+    logits_bytes = x.dtype.itemsize * encoding.n_outputs
+    for part in row_chunks(x.shape[0], bytes_of_a_row(x), logits_bytes):
+        own = None if weights is None else weights[part]
+        rows = x if part.stop - part.start == x.shape[0] else x[part]
+        yield Chunk(rows, *encoding(target[part], own, x.dtype))
+
+
+def spread_indices(n_rows: int, size: int, seed: int) -> NDArray[np.int64]:
+    """Return one index from each of `size` equal stretches, so that no period is met in step."""
+    offsets = np.random.RandomState(seed).uniform(size=size)
+    return ((np.arange(size) + offsets) * (n_rows / size)).astype(np.int64)
+
+
+def forward(x: Matrix, weight: Array) -> Array:
+    """Return x weight', a row of logits for each row of x."""
+    return np.asarray(x @ weight.T)
+
+
+def backward(x: Matrix, slopes: Array) -> Array:
+    """Return slopes' x, a row for each logit."""
+    return np.asarray((x.T @ slopes).T if sp.issparse(x) else slopes.T @ x)
