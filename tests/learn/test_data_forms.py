@@ -174,7 +174,7 @@ try:
     sys.exit("the limit does not bind")
 except MemoryError:
     pass
-model = SoftmaxRegression(tol=1e-8).fit(chunks)
+model = SoftmaxRegression(tol=1e-10).fit(chunks)
 np.save(path + ".coef.npy", model.coef_)
 """
 
@@ -192,7 +192,7 @@ def test_data_four_times_larger_than_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", OUT_OF_CORE, path, str(n), str(d)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    whole = SoftmaxRegression(tol=1e-8).fit(x, y)
+    whole = SoftmaxRegression(tol=1e-10).fit(x, y)
     np.testing.assert_allclose(np.load(path + ".coef.npy"), whole.coef_, atol=1e-6)
 
 
