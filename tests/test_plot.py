@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb  # noqa: E402
 
 from softmax import plot  # noqa: E402
 from softmax.learn.evaluation import expected_calibration_error  # noqa: E402
-from softmax.plot import curves, examples, style  # noqa: E402
+from softmax.plot import examples, style  # noqa: E402
 
 STYLES = ["default", "dark_background"]
 LOGITS = [1.0, 2.0, 3.0]
@@ -45,7 +45,7 @@ HISTORY = {
     "gap": [np.inf, 0.02, 1e-5],
     "seconds": [0.0, 0.5, 0.75],
 }
-VECTORS = np.array([[2.0, 0, 0], [1.9, 0.5, 0], [-3, 0.4, 0], [-0.9, -0.9, 0]])
+VECTORS = np.array([[2.0, 0, 0], [1.9, 0.5, 0], [-3, 0.4, 0], [0.9, -0.9, 0]])
 
 CALLS = {
     "smooth_max": lambda ax: plot.smooth_max(ax=ax),
@@ -260,9 +260,11 @@ def test_the_family_in_k():
 
 
 def test_the_colours_of_the_family_stand_out_on_black_and_on_white():
-    for share in np.linspace(*curves.FAMILY_COLOURS, 10):
-        colour = matplotlib.colormaps["viridis"](share)
+    family = plot.smooth_max(range(1, 11)).get_lines()[1:]
+    colours = [to_rgb(line.get_color()) for line in family]
+    for colour in colours:
         assert min(contrast(colour, "black"), contrast(colour, "white")) >= 3
+    assert np.all(np.diff([luminance(colour) for colour in colours]) > 0.01)
 
 
 def test_temperature_and_both_its_limits():
@@ -372,7 +374,9 @@ def test_confusion_counts_rows():
 
 
 def test_decision_regions_meet_where_the_classes_are_as_probable():
-    ax = plot.decision_regions(Sides(), POINTS, SIDES, features=["east (km)", "north (km)"])
+    ax = plot.decision_regions(
+        Sides(), POINTS, SIDES, features=np.array(["east (km)", "north (km)"])
+    )
     image = ax.get_images()[0]
     left, right, _, _ = image.get_extent()
     x = np.linspace(left, right, image.get_array().shape[1])
@@ -409,6 +413,12 @@ def test_embedding_on_principal_axes():
     assert f"({variance[0] / variance.sum():.0%} of variance)" in ax.get_xlabel()
     assert texts(ax) == list("abcd")
     assert ax.get_aspect() == 1
+
+
+def test_embedding_of_what_is_all_in_one_place():
+    ax = plot.embedding(np.ones((3, 2)), ["$", "$a$", "b"])
+    assert "(0% of variance)" in ax.get_xlabel()
+    ax.figure.draw_without_rendering()
 
 
 def test_words_cover_neither_each_other_nor_points():

@@ -230,7 +230,9 @@ def decision_regions(
     classes = list(model.classes_)
     labels = None if y is None else np.asarray(y)
     check_labels(labels, classes, len(points))
-    names = as_names(features or ("first feature", "second feature"), 2, "features")
+    names = as_names(
+        ("first feature", "second feature") if features is None else features, 2, "features"
+    )
     margin = 0.08 * np.ptp(points, axis=0) + 1e-9
     (left, bottom), (right, top) = points.min(axis=0) - margin, points.max(axis=0) + margin
     across, up = np.linspace(left, right, GRID), np.linspace(bottom, top, GRID)

@@ -163,6 +163,7 @@ def write_words(ax: Axes, words: list[str], places: NDArray[np.float64]) -> None
     taken += [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in ax.transData.transform(places)]
     for word, place in zip(words, places, strict=True):
         text = ax.annotate(word, place, xytext=(0, 0), textcoords="offset points")
+        text.set_parse_math(False)  # a word may have dollar signs
         box = free_place(text, taken, ax.get_window_extent())
         if box is None:
             text.remove()
