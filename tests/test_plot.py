@@ -122,21 +122,19 @@ def visible_texts(ax):
 
 
 @pytest.mark.parametrize("name", examples.PICTURES)
-@pytest.mark.parametrize("look", STYLES)
-def test_nothing_is_cut_off_crowded_or_small(name, look):
-    with plt.style.context(look):
-        ax = examples.PICTURES[name]()
-        shown = visible_texts(ax)
-        width, height = ax.figure.get_size_inches() * ax.figure.dpi
-        boxes = [text.get_window_extent() for text in shown]
-        for text, box in zip(shown, boxes, strict=True):
-            assert -1 <= box.x0 < box.x1 <= width + 1, text
-            assert -1 <= box.y0 < box.y1 <= height + 1, text
-            assert text.get_fontsize() >= plt.rcParams["font.size"]
-        for (a, one), (b, other) in combinations(zip(shown, boxes, strict=True), 2):
-            assert not one.shrunk(0.9, 0.8).overlaps(other.shrunk(0.9, 0.8)), (a, b)
-        # The size of type in pixels, in the file that the command writes shown at half its size.
-        assert plt.rcParams["font.size"] / 72 * examples.DOTS_PER_INCH / 2 >= 12
+def test_nothing_is_cut_off_crowded_or_small(name):
+    ax = examples.PICTURES[name]()
+    shown = visible_texts(ax)
+    width, height = ax.figure.get_size_inches() * ax.figure.dpi
+    boxes = [text.get_window_extent() for text in shown]
+    for text, box in zip(shown, boxes, strict=True):
+        assert -1 <= box.x0 < box.x1 <= width + 1, text
+        assert -1 <= box.y0 < box.y1 <= height + 1, text
+        assert text.get_fontsize() >= plt.rcParams["font.size"]
+    for (a, one), (b, other) in combinations(zip(shown, boxes, strict=True), 2):
+        assert not one.shrunk(0.9, 0.8).overlaps(other.shrunk(0.9, 0.8)), (a, b)
+    # The size of type in pixels, in the file that the command writes shown at half its size.
+    assert plt.rcParams["font.size"] / 72 * examples.DOTS_PER_INCH / 2 >= 12
 
 
 def contrast(one, other):
