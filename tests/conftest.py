@@ -31,3 +31,9 @@ def kernels(request):
             if hasattr(room, "kernels"):
                 patch.setattr(room, "kernels", chosen)
         yield chosen
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Run the test in an empty folder."""
+    monkeypatch.chdir(tmp_path)

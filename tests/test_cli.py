@@ -3,44 +3,18 @@
 import io
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from typer.testing import CliRunner
 
 import softmax
+from command import python, refuse, run, succeed
 from softmax import cli
 
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments, stdin=None):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=stdin)
-
-
-def succeed(*arguments, stdin=None):
-    result = run(*arguments, stdin=stdin)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refuse(*arguments, stdin=None):
-    """Run a command that must fail in one sentence and leave no file behind."""
-    before = {path: path.stat().st_mtime_ns for path in Path.cwd().iterdir()}
-    result = run(*arguments, stdin=stdin)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in Path.cwd().iterdir()} == before
-    return result.stderr
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def fruit(n=80, seed=0):
@@ -296,13 +270,6 @@ def test_version_and_info():
     assert lines[1:] == [f"{name}: {value}" for name, value in softmax.build_info().items()]
 
 
-def python(*arguments):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False
-    )
-
-
 def test_python_m_softmax():
     done = python("-m", "softmax", "--version")
     assert (done.returncode, done.stdout) == (0, f"softmax {softmax.__version__}\n")
@@ -316,7 +283,8 @@ def test_help_imports_nothing_slow():
         "import sys, softmax.cli\n"
         "try: softmax.cli.app(['--help'])\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('sklearn', 'scipy', 'polars') if name in sys.modules])"
+        "slow = ('sklearn', 'scipy', 'polars', 'matplotlib')\n"
+        "print([name for name in slow if name in sys.modules])"
     )
     assert python("-c", script).stdout.endswith("\n[]\n")
 

@@ -20,11 +20,11 @@ def test_the_example_runs():
 def test_every_function_is_named_and_every_name_exists():
     table = README.read_text().partition("## What is in it")[2].partition("## Install")[0]
     words = re.findall(r"`([A-Za-z_]+)`", table)
-    commands = {"predict", "evaluate", "info"}
+    commands = {"predict", "evaluate", "show", "info"}
     assert set(words) - commands == set(softmax.__all__)
 
 
 def test_the_commands_are_there():
     cli = pytest.importorskip("softmax.cli")
     registered = {command.callback.__name__ for command in cli.app.registered_commands}
-    assert registered == {"fit", "predict", "evaluate", "info"}
+    assert registered == {"fit", "predict", "evaluate", "show", "info"}

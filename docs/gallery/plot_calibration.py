@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 
+from softmax import plot
 from softmax.learn import SoftmaxRegression, TemperatureScaling, expected_calibration_error
 
 MNIST = Path("../shared/data/mnist.npz")
@@ -49,19 +50,7 @@ for name, classifier in (("as trained", model), ("one temperature", one), ("vect
 # %%
 # Confidence against accuracy: a calibrated classifier lies on the diagonal.
 
-figure, axes = plt.subplots()
-axes.plot([0, 1], [0, 1], color="gray", linestyle=":")
+axes = None
 for name, classifier in (("as trained", model), ("one temperature", one)):
-    p = classifier.predict_proba(X[test])
-    confidence, right = p.max(axis=1), classifier.predict(X[test]) == y[test]
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    filled = np.unique(bins)
-    axes.plot(
-        [confidence[bins == b].mean() for b in filled],
-        [right[bins == b].mean() for b in filled],
-        marker="o",
-        label=name,
-    )
-axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-axes.legend()
+    axes = plot.reliability(y[test], classifier.predict_proba(X[test]), label=name, ax=axes)
 plt.show()

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 
+from softmax import plot
 from softmax.learn import SkipGram
 
 NEWS = Path("../shared/data/20news.jsonl.xz")
@@ -58,15 +58,9 @@ print(f"log p(shuttle | space) = {model.log_probability('space', 'shuttle'):.3f}
 # %%
 # The words around four others, on the first two principal axes of their vectors.
 
-words = [
-    w for seed in ("space", "god", "hockey", "windows") for w, _ in model.most_similar(seed, 8)
-]
+seeds = ("space", "god", "hockey", "windows")
+near = [(word, seed) for seed in seeds for word, _ in model.most_similar(seed, 8)]
+words, owners = zip(*near, strict=True)
 rows = model.vectors_[[model.vocabulary_[word] for word in words]]
-centred = rows - rows.mean(axis=0)
-places = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-figure, axes = plt.subplots()
-axes.scatter(*places.T, s=8)
-for word, place in zip(words, places, strict=True):
-    axes.annotate(word, place, fontsize=8)
-axes.set(xticks=[], yticks=[])
+plot.embedding(rows, words, groups=owners)
 plt.show()

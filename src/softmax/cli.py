@@ -3,18 +3,14 @@
 Each command is a short walk through the library: read the table, call the estimator, show what
 came out. Results go to standard output; notices, progress and errors go to standard error, so that
 a pipe carries results alone. What is slow to import is imported by the command that needs it, and
-`softmax --help` answers at once. A bad input ends the command with one sentence and status 2, and
-a file is written beside its place and then moved there, so that half a file is never left behind.
+`softmax --help` answers at once. A bad input ends the command with one sentence and status 2.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +21,7 @@ MISSING_EXTRA = "the package {!r} is not installed; this installs it: pip instal
 try:
     import typer
 
+    from softmax.files import check_writable, read_model, whole_file, write_model
     from softmax.terminal import show_evaluation, training_progress
 except ModuleNotFoundError as missing:
     print("Error:", MISSING_EXTRA.format(str(missing.name).partition(".")[0]), file=sys.stderr)
@@ -47,6 +44,10 @@ DATA_HELP = (
     "data set: digits, iris, wine, breast-cancer."
 )
 MODEL_HELP = "A model file that softmax fit has written."
+PICTURE_HELP = (
+    "smooth_max, smooth_max_family, temperature, sigmoid, jacobian, probabilities, training, "
+    "reliability, confusion, decision_regions or embedding."
+)
 
 
 class OneSentenceErrors(typer.core.TyperGroup):
@@ -65,7 +66,7 @@ class OneSentenceErrors(typer.core.TyperGroup):
             package = str(error.name).partition(".")[0]
             if package == "softmax":
                 raise
-            sentence = MISSING_EXTRA.format(package)
+            sentence = str(error) if package == "matplotlib" else MISSING_EXTRA.format(package)
         except OSError as error:
             sentence = f"{error.strerror}: {error.filename!r}" if error.strerror else str(error)
         except ValueError as error:
@@ -214,6 +215,29 @@ def evaluate(
 
 
 @app.command()
+def show(
+    picture: Annotated[str, typer.Argument(help=PICTURE_HELP)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The .png or .svg file to write.", show_default="PICTURE.png"),
+    ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw light on black.")] = False,
+) -> None:
+    """Draw one of the pictures of softmax.plot, on the numbers or data of a worked example."""
+    out = out or Path(f"{picture}.png")
+    if out.suffix not in (".png", ".svg"):
+        raise ValueError(f"cannot write {str(out)!r}: a name that ends in .png or .svg expected")
+    check_writable(out)
+    from softmax.plot.examples import PICTURES, save_picture
+
+    if picture not in PICTURES:
+        raise ValueError(f"there is no picture {picture!r}: one of {', '.join(PICTURES)} expected")
+    with whole_file(out) as beside:
+        save_picture(picture, beside, out.suffix[1:], dark=dark)
+    typer.echo(f"Picture written to {out}")
+
+
+@app.command()
 def info() -> None:
     """Show the version and what the numerical core was built for."""
     typer.echo(f"softmax {softmax.__version__}")
@@ -305,70 +329,3 @@ def judge(
 
     judged = evaluate(model.predict_log_proba(X), true)
     show_evaluation(judged, model.classes_.tolist(), f"{true.size} {rows}")
-
-
-def check_writable(path: Path) -> None:
-    """Refuse a place where no file can be written, before any work is done."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"cannot write {str(path)!r}: there is no folder {str(folder)!r}")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"cannot write {str(path)!r}: it exists and is not a file")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to, and move the file there once it is whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_model(path: Path, model: SoftmaxRegression, preprocessing: Preprocessing) -> None:
-    """Write the estimator and, in the header of the same file, how its features are made."""
-    from safetensors.numpy import load, save
-
-    from softmax.learn.model_io import read_metadata
-
-    with whole_file(path) as beside:
-        model.save(beside)
-        content = beside.read_bytes()
-        metadata = read_metadata(content)
-        text = preprocessing.to_json()
-        metadata |= {"preprocessing": text, "preprocessing_sha256": seal(metadata, text)}
-        beside.write_bytes(save(load(content), metadata))
-
-
-def read_model(path: Path) -> tuple[SoftmaxRegression, Preprocessing]:
-    """Read what `write_model` wrote."""
-    from softmax.learn import SoftmaxRegression
-    from softmax.learn.model_io import read_metadata
-    from softmax.learn.preprocessing import Preprocessing
-
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no model file {str(path)!r}")
-    model = SoftmaxRegression.load(path)
-    metadata = read_metadata(path.read_bytes())
-    try:
-        if "preprocessing" not in metadata:
-            raise ValueError("it was not written by softmax fit and says nothing about columns")
-        text = metadata["preprocessing"]
-        preprocessing = Preprocessing.from_json(text)
-        if preprocessing.n_features != model.n_features_in_:
-            raise ValueError(
-                f"its columns give {preprocessing.n_features} features and its weights take "
-                f"{model.n_features_in_}"
-            )
-        if metadata.get("preprocessing_sha256") != seal(metadata, text):
-            raise ValueError("it was changed after it was written")
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not a usable model file: {error}") from None
-    return model, preprocessing
-
-
-def seal(metadata: dict[str, str], preprocessing: str) -> str:
-    """Return a digest that tells an edited preprocessing, or one of another model."""
-    return hashlib.sha256((metadata["sha256"] + preprocessing).encode()).hexdigest()

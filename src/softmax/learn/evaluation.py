@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Evaluation",
+    "Reliability",
     "class_positions",
     "evaluate",
     "expected_calibration_error",
     "held_out_rows",
+    "reliability_bins",
 ]
 
 
@@ -50,6 +52,28 @@ class Evaluation:
     f1: NDArray[np.float64]
     support: NDArray[np.int64]
     confusion: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Rows in bins of equal width of the probability of their most probable class.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n_bins,)
+        Rows of each bin.
+    confidence : ndarray of float64, shape (n_bins,)
+        Mean probability of the most probable class; nan for an empty bin.
+    accuracy : ndarray of float64, shape (n_bins,)
+        Share of rows whose most probable class is the true one; nan for an empty bin.
+    calibration_error : float
+        See `expected_calibration_error`.
+    """
+
+    rows: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    calibration_error: float
 
 
 def evaluate(log_probability: NDArray[np.floating], true: NDArray[np.int64]) -> Evaluation:
@@ -86,9 +110,9 @@ def evaluate(log_probability: NDArray[np.floating], true: NDArray[np.int64]) -> 
         accuracy=float(hits.sum() / n),
         # 0.0 - x, so that a loss of nothing prints as 0 and not as -0
         log_loss=float(0.0 - log_probability[np.arange(n), true].mean(dtype=np.float64)),
-        calibration_error=_calibration_error(
+        calibration_error=_reliability(
             np.exp(log_probability.max(axis=1)), predicted == true
-        ),
+        ).calibration_error,
         precision=_share(hits, times_predicted),
         recall=_share(hits, support),
         f1=_share(2 * hits, support + times_predicted),
@@ -184,6 +208,34 @@ def expected_calibration_error(
     >>> expected_calibration_error([0, 1, 1, 0], probability)
     0.25
     """
+    return reliability_bins(y_true, y_prob, n_bins=n_bins, classes=classes).calibration_error
+
+
+def reliability_bins(
+    y_true: ArrayLike, y_prob: ArrayLike, *, n_bins: int = 15, classes: ArrayLike | None = None
+) -> Reliability:
+    """Return confidence and accuracy over bins of equal confidence.
+
+    Parameters
+    ----------
+    y_true, y_prob, n_bins, classes
+        As in `expected_calibration_error`.
+
+    Returns
+    -------
+    Reliability
+
+    Raises
+    ------
+    ValueError
+        As `expected_calibration_error` does.
+
+    Examples
+    --------
+    >>> bins = reliability_bins([0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]], n_bins=2)
+    >>> bins.rows.tolist(), bins.confidence.round(2).tolist(), bins.accuracy.round(2).tolist()
+    ([0, 3], [nan, 0.8], [nan, 0.67])
+    """
     probability = np.asarray(y_prob, np.float64)
     if probability.ndim == 1:
         probability = np.stack([1 - probability, probability], axis=1)
@@ -199,7 +251,7 @@ def expected_calibration_error(
         raise ValueError(f"n_bins must be 1 or more, got {n_bins!r}")
     _, true = class_positions(labels, probability.shape[1], classes)
     correct = probability.argmax(axis=1) == true
-    return _calibration_error(probability.max(axis=1), correct, n_bins)
+    return _reliability(probability.max(axis=1), correct, n_bins)
 
 
 def class_positions(
@@ -252,16 +304,24 @@ def class_positions(
     return names, positions.astype(np.int64)
 
 
-def _calibration_error(
+def _reliability(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], n_bins: int = 15
-) -> float:
-    # Both means of a bin have its row count as denominator, which cancels.
+) -> Reliability:
     bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    surplus = np.bincount(bins, weights=correct - confidence.astype(np.float64))
-    return float(np.abs(surplus).sum() / confidence.size)
+    rows, claimed, hits = (
+        np.bincount(bins, weights, n_bins) for weights in (None, confidence, correct)
+    )
+    # Both means of a bin have its row count as denominator, which cancels.
+    surplus = np.bincount(bins, correct - confidence.astype(np.float64))
+    return Reliability(
+        rows=rows,
+        confidence=_share(claimed, rows),
+        accuracy=_share(hits, rows),
+        calibration_error=float(np.abs(surplus).sum() / confidence.size),
+    )
 
 
-def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+def _share(part: NDArray[Any], whole: NDArray[np.int64]) -> NDArray[np.float64]:
     share = np.full(whole.shape, np.nan)
     np.divide(part, whole, out=share, where=whole > 0)
     return share
