@@ -122,6 +122,21 @@ def test_a_long_row_kept_in_its_result_or_computed_again(kernels, dtype):
         assert bits(np.stack([sm.softmax(row) for row in x])) == expected
 
 
+@pytest.mark.parametrize("temperature", [1, 0.7])
+def test_a_row_that_rises_after_its_first_entries(kernels, temperature):
+    """The frame is guessed from the first 64 entries, unless the row overwrites itself."""
+    x = np.random.default_rng(0).normal(0, 3, (12, 9000)).astype(np.float32)
+    for number, rise in enumerate((0, 5, 20, 37, 38, 39, 45, 70, 75, 110, 2000)):
+        x[number, 100 + 500 * number :: 7] += rise
+        x[number, :64] -= rise / 50
+    x[11, 3] = -np.inf
+    expected = x.copy()
+    sm.softmax(expected, temperature=temperature, out=expected)
+    assert bits(sm.softmax(x, temperature=temperature)) == bits(expected)
+    logs = sm.log_softmax(x, temperature=temperature)
+    assert bits(logs) == bits(sm.log_softmax(x.T.copy(), 0, temperature=temperature).T)
+
+
 def test_columns_at_any_place_of_a_cache_line(kernels):
     memory = np.zeros(200 * 70 + 16, np.float32)
     x = np.random.default_rng(0).normal(0, 3, (70, 200)).astype(np.float32)

@@ -75,6 +75,9 @@ INLINE void store_group(T* p, int count, const group<T, K>& x) {
   }
 }
 
+// Rows longer than this leave the first-level cache.
+constexpr int64_t kNearRow = 4096;
+
 // Rows of this length are worth a few steps to where their vectors no longer cross cache lines.
 constexpr int64_t kLongRow = 512;
 
@@ -270,10 +273,13 @@ struct Room {
 
 // e[i] = exp(x[i] / T) in the frame, summed.  If not Keep, there is room for two groups.  A group
 // is added to the sums from memory, one step behind, when its store has settled.
-template <bool Shifted, bool Tempered, bool Keep, class T>
+// With `largest` the largest entry is looked for on the way, which costs next to nothing.
+template <bool Shifted, bool Tempered, bool Keep, bool Looks = false, class T>
 Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
-                  const Ahead<T>& ahead = {}) {
+                  const Ahead<T>& ahead = {}, T* largest = nullptr) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
+  vec<T> top[G];
+  for (int k = 0; k < G; ++k) top[k] = splat(-std::numeric_limits<T>::infinity());
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   Sums<T> sums;
   const T* settled = nullptr;
@@ -281,6 +287,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    if constexpr (Looks) EACH top[k] = larger(v.v[k], top[k]);
     v = exp_scaled<Shifted, Tempered>(v, frame);
     if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
     if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
@@ -295,6 +302,10 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     for_rest<G, T>(0, last * kWidth<T>, [&](auto size, int64_t, int) INLINE_LAMBDA {
       sums.template add<decltype(size)::value>(settled);
     });
+  if constexpr (Looks) {
+    for (int k = 1; k < G; ++k) top[0] = larger(top[k], top[0]);
+    *largest = horizontal_max<T>(top[0]);
+  }
   return sums;
 }
 
@@ -336,10 +347,68 @@ ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& fram
                  : sum_exp<false, false, Keep>(x, room, n, m, frame, ahead);
 }
 
+// Sums beyond this leave the final scale without room for its low part; and so many powers of two
+// may a chunk rise above its frame.
+constexpr double kLargestSum = 0x1p70, kLargestRise = 55;
+static_assert(kChunk <= 1 << 15);
+
+template <class T>
+INLINE void set_sums(State& state, const ScaledSum& scaled) {
+  const double unscale = power_of_two(-exp_constants<T>::headroom);
+  state.s = scaled.sum.hi * unscale;
+  state.s_lo = scaled.sum.lo * unscale;
+  state.top = scaled.top.hi * unscale;
+  state.top_lo = scaled.top.lo * unscale;
+  state.kept = scaled.kept;
+}
+
+// The state of a long chunk of floats in one reading: the frame is that of its first entries, and
+// which entry is the largest shows on the way.  A frame is a power of two, so that results have the
+// same bits in any; false where the first entries lead astray, or are too wide to guess from.
+template <bool Tempered, bool Keep>
+bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
+                     const Ahead<float>& ahead, State& state) {
+  constexpr int64_t kFirst = 64;
+  float lowest = x[0], highest = x[0];
+  for (int64_t i = 1; i < kFirst; ++i) {
+    lowest = x[i] < lowest ? x[i] : lowest;
+    highest = x[i] > highest ? x[i] : highest;
+  }
+  if (!((highest - lowest) * inverse.hi < 100)) return false;
+  const Frame<float> frame = frame_around(highest, inverse, state);
+  float largest;
+  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, ahead, &largest);
+  State exact;
+  frame_around(largest, inverse, exact);
+  const ScaledSum scaled = corrected<false, Tempered>(sums.total(), largest, frame);
+  state.max = largest;
+  set_sums<float>(state, scaled);
+  const bool near = exact.n - state.n <= kLargestRise;
+  return near && state.shift == 0 && exact.shift == 0 && state.s - state.s == 0;
+}
+
 // The state of a chunk.  Where `keep` is given it receives the scaled exponentials.
 template <class T>
 State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
                    const Ahead<T>& ahead = {}) {
+  alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
+  const bool keeps = keep.e != nullptr;
+  const Room<T> room = keeps ? keep : Room<T>{passing};
+  if constexpr (sizeof(T) == 4) {
+    State state;
+    const auto guessed = [&](auto tempered, auto kept) INLINE_LAMBDA {
+      return reduce_guessing<decltype(tempered)::value, decltype(kept)::value>(x, n, inverse, room,
+                                                                               ahead, state);
+    };
+    const std::true_type yes;
+    const std::false_type no;
+    // Entries that are overwritten could not be read again.
+    if (n > kNearRow && room.e != x &&
+        (inverse.tempered ? keeps ? guessed(yes, yes) : guessed(yes, no)
+         : keeps          ? guessed(no, yes)
+                          : guessed(no, no)))
+      return state;
+  }
   State state;
   const T m = row_max(x, n);
   state.max = m;
@@ -352,15 +421,8 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> kee
   }
   const Frame<T> frame = frame_around(m, inverse, state);
   const bool shifted = state.shift != 0;
-  alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
-  const ScaledSum scaled =
-      keep.e ? sum_exp<true>(x, keep, n, m, frame, shifted, inverse.tempered, ahead)
-             : sum_exp<false>(x, Room<T>{passing}, n, m, frame, shifted, inverse.tempered, ahead);
-  const double unscale = power_of_two(-exp_constants<T>::headroom);
-  state.s = scaled.sum.hi * unscale;
-  state.s_lo = scaled.sum.lo * unscale;
-  state.top = scaled.top.hi * unscale;
-  state.top_lo = scaled.top.lo * unscale;
-  state.kept = scaled.kept;
+  set_sums<T>(state, keeps
+                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, ahead)
+                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, ahead));
   return state;
 }

@@ -1,8 +1,5 @@
 // The row traversal: reduce a slice chunk by chunk, then map it.
 
-// Rows longer than this leave the first-level cache.
-constexpr int64_t kNearRow = 4096;
-
 // Entries first .. first + count - 1 of a slice as contiguous numbers: in place where they are, in
 // the scratch buffer where not.
 template <class D, class T>
@@ -85,7 +82,8 @@ Scale<T> scale_of(const State& all, const State& unit) {
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
   }
   scale.top = T(top);
-  if (top > 0.5) scale.kept = T(all.kept);
+  // As it stands in the frame of `unit`.
+  if (top > 0.5) scale.kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
   return scale;
 }
 
@@ -189,7 +187,8 @@ bool keeps_chunks(const Job& job, const Slice& slice) {
 // Whether the exponentials that a chunk kept serve in the frame of all: the two are a power of two
 // apart, and no digit of the scale gets lost in it.
 INLINE bool kept_serves(const State& chunk, const State& all) {
-  return chunk.max - chunk.max == 0 && chunk.shift == 0 && all.shift == 0 && all.n - chunk.n <= 32;
+  return chunk.max - chunk.max == 0 && chunk.shift == 0 && all.shift == 0 &&
+         all.s * power_of_two(int64_t(all.n - chunk.n)) < kLargestSum;
 }
 
 // What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
@@ -403,9 +402,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
     if (keeps_chunks<D, T>(job, slice) && kept_serves(state, map.state)) {
-      Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
-      if (state.n != map.state.n) scale.kept = std::numeric_limits<T>::quiet_NaN();
-      scale_row(y, y, count, scale, false);
+      scale_row(y, y, count, times(scale_of<T>(map.state, state), map.factor), false);
     } else if (job.op == Op::softmax) {
       // The frame of the whole slice's maximum, not of one chunk's.
       State unit;
