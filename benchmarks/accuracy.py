@@ -125,7 +125,7 @@ def _largest_errors(
     rows = max(1, min(200, ENTRIES // length))
     x = np.stack([quantity.draw(family, length, DTYPES[dtype], seed) for seed in range(rows)])
     variant = "tempered" if quantity.options.keys() == {"temperature"} else "plain"
-    case = Case(quantity.operation, dtype, x.shape, variant=variant)
+    case = Case(quantity.peer_operation, dtype, x.shape, variant=variant)
     given = quantity.given(x)
     exact = quantity.exact(x, **given)
     arrays = Arrays(case, x=x, **given, **quantity.options)

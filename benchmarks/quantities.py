@@ -1,5 +1,5 @@
 """What the accuracy table has a section for: every function of tests/catalog.py with each of its
-options, and the loss and gradient of cross-entropy."""
+options, the losses and their gradients among them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import softmax
 from benchmarks.exact import catalog, oracle
 
 
@@ -27,6 +26,11 @@ class Quantity:
         return self.function.name
 
     @property
+    def peer_operation(self) -> str:
+        """What it is among the operations of the peers, whose cross_entropy has both results."""
+        return "cross_entropy_loss" if self.operation == "cross_entropy" else self.operation
+
+    @property
     def elementwise(self) -> bool:
         return self.function.kind == "elementwise"
 
@@ -39,63 +43,33 @@ class Quantity:
 
     def given(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """What goes with x, by the names that `Arrays` has for it."""
-        return dict(zip(("dp",), self.function.second(x), strict=False))
+        names = ("dp",) if self.function.takes("broadcast") else ("target", "labels")
+        given = dict(zip(names, self.function.second(x), strict=False))
+        for labels in given.values():
+            if labels.dtype.kind == "i":  # half are the largest entry: losses next to 0
+                labels[::2] = x.argmax(-1)[::2]
+        return given
 
     def exact(self, x: np.ndarray, **given: np.ndarray) -> Any:
         return getattr(oracle, self.operation)(x, *given.values(), **self.options)
 
     def ours(self, x: np.ndarray, **given: np.ndarray) -> np.ndarray:
-        return getattr(softmax, self.operation)(x, *given.values(), **self.options)
+        return self.function.apply(x, *given.values(), **self.options)
 
     def allowed(self, dtype: str) -> float:
         return self.function.bound(np.dtype(dtype))
 
     def units(self, got: np.ndarray, exact: Any, dtype: np.dtype) -> np.ndarray:
         """Errors in ulp, measured as the bound of the catalog is."""
-        scale = getattr(exact, "scale", None) if dtype == np.float64 else None
-        return oracle.ulp_error(got, exact, dtype, scale)
+        return oracle.ulp_error(got, exact, dtype, self.function.scale(exact, dtype))
 
     def shares(self, got: np.ndarray, exact: Any, dtype: np.dtype) -> np.ndarray:
         """Errors as fractions of what is allowed."""
         return self.function.errors(got, exact, dtype)
 
 
-class _CrossEntropy(Quantity):
-    """The losses of rows, or their gradient: half the labels are the largest entry, half are not.
-
-    The catalog has no row for a function with labels, so the bounds are those of the rows that
-    are bound alike.
-    """
-
-    place = 0  # in what softmax.cross_entropy and the oracle return
-
-    def given(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        target = x.argmax(-1)
-        target[1::2] = 0
-        return {"target": target}
-
-    def exact(self, x: np.ndarray, target: np.ndarray) -> Any:
-        return oracle.cross_entropy(x, target)[self.place]
-
-    def ours(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return softmax.cross_entropy(x, target, reduction="none", return_grad=True)[self.place]
-
-
-class CrossEntropyLoss(_CrossEntropy):
-    operation = "cross_entropy_loss"
-
-
-class CrossEntropyGradient(_CrossEntropy):
-    operation = "cross_entropy_gradient"
-    place = 1
-
-
 def all_quantities() -> Iterator[Quantity]:
-    """Those whose function this package has."""
+    """One for each row of the catalog and each of its options."""
     for function in catalog.FUNCTIONS:
-        if hasattr(softmax, function.name):
-            for options in function.variants:
-                yield Quantity(function, options)
-    if hasattr(softmax, "cross_entropy"):
-        yield CrossEntropyLoss(catalog.BY_NAME["log_softmax"])
-        yield CrossEntropyGradient(catalog.BY_NAME["softmax_vjp"])
+        for options in function.variants:
+            yield Quantity(function, options)

@@ -33,6 +33,24 @@ def _entropy(p):
     return -(p * L(p)).sum()
 
 
+def _focal_gradient(x, y, gamma):
+    p = _softmax(x)
+    missing = sum(np.delete(p, y))  # 1 - p
+    if not missing:
+        return 0 * p
+    pull = missing**gamma - gamma * p[y] * missing ** (gamma - 1) * L(p[y])
+    return pull * (p - (np.arange(len(x)) == y))
+
+
+def _distilled(soft, hard, T, alpha):
+    return (1 - alpha) * T**2 * soft + alpha * hard
+
+
+def _divergence(x, y):
+    p, q = _softmax(y), _softmax(x)
+    return (p * L(p / q)).sum()
+
+
 DEFINITIONS = {
     "softmax": lambda x, temperature=1: _softmax(x / temperature),
     "log_softmax": lambda x, temperature=1: L(_softmax(x / temperature)),
@@ -54,6 +72,21 @@ DEFINITIONS = {
     "cross_entropy_gradient": lambda x, target: _softmax(x) - (np.arange(len(x)) == target),
     "cross_entropy_soft": lambda x, target: -(target * L(_softmax(x))).sum(),
     "cross_entropy_soft_gradient": lambda x, target: sum(target) * _softmax(x) - target,
+    "focal_loss": lambda x, y, gamma=2: -((1 - _softmax(x)[y]) ** gamma) * L(_softmax(x)[y]),
+    "focal_loss_gradient": lambda x, y, gamma=2: _focal_gradient(x, y, gamma),
+    "kl_divergence": lambda x, p, temperature=1: _divergence(x / temperature, p / temperature),
+    "kl_divergence_gradient": lambda x, p, temperature=1: (
+        (_softmax(x / temperature) - _softmax(p / temperature)) / temperature
+    ),
+    "distillation_loss": lambda x, p, y, temperature=2, alpha=0.5: _distilled(
+        _divergence(x / temperature, p / temperature), -L(_softmax(x))[y], temperature, alpha
+    ),
+    "distillation_loss_gradient": lambda x, p, y, temperature=2, alpha=0.5: _distilled(
+        (_softmax(x / temperature) - _softmax(p / temperature)) / temperature,
+        _softmax(x) - (np.arange(len(x)) == y), temperature, alpha,
+    ),
+    "binary_cross_entropy": lambda x, t: t * L(1 + E(-x)) + (1 - t) * L(1 + E(x)),
+    "binary_cross_entropy_gradient": lambda x, t: 1 / (1 + E(-x)) - t,
 }  # fmt: skip
 
 
@@ -242,24 +275,125 @@ def _expand(value, axis):
     return (np.expand_dims(part, axis) for part in (value.high, value.low, value.exponent))
 
 
+# The losses of slices, and their gradients. Sums of both signs have the scale of the larger part.
+
+
 def cross_entropy(logits, target):
-    """-log p of the label, and p - onehot, for logits (n, K) and labels (n,)."""
+    return -log_softmax(logits).take(_last(target))[..., 0]
+
+
+def cross_entropy_gradient(logits, target):
     s = _State(logits)
-    target = np.asarray(target)[:, None]
-    is_target = np.arange(np.shape(logits)[-1]) == target
-    loss = -log_softmax(logits).take(target)[:, 0]
-    return loss, wide.where(is_target, -s.complement(), s.p)
+    return wide.where(_is_label(s, target), -s.complement(), s.p)
 
 
 def cross_entropy_soft(logits, target):
-    """sum(t (-log p)) and sum(t) p - t, for logits and targets (n, K)."""
+    return -(Wide.of(target) * log_softmax(logits)).sum()
+
+
+def cross_entropy_soft_gradient(logits, target):
+    mass = Wide.of(target).sum(keepdims=True) * _State(logits).p
+    return _difference(mass, target)
+
+
+def focal_loss(logits, target, *, gamma=2.0):
+    missing = _State(logits).complement().take(_last(target))[..., 0]
+    return _power(missing, gamma) * cross_entropy(logits, target)
+
+
+def focal_loss_gradient(logits, target, *, gamma=2.0):
     s = _State(logits)
+    p, missing = (part.take(_last(target)) for part in (s.p, s.complement()))
+    loss = cross_entropy(logits, target)
+    # (1 - p)^(gamma - 1) (-log p) is (1 - p)^gamma for p = 1, where it is not a quotient.
+    certain = missing.high == 0
+    ratio = _column(loss) / wide.where(certain, 1.0, missing)
+    pull = _power(missing, gamma) * (1.0 + gamma * p * wide.where(certain, 1.0, ratio))
+    return pull * wide.where(_is_label(s, target), -missing, s.p)
+
+
+def kl_divergence(q_logits, p_logits, *, temperature=1.0):
+    """The sum of p (exp(d) - 1 - d) for d = log(q / p), which has no negative term."""
+    p, q, d = _ratio(p_logits, q_logits, temperature)
+    near = d.high * 2.0**d.exponent < 1
+    d_near = wide.where(near, d, 0.0)
+    return wide.where(near, p * _excess(d_near), q - p - p * d).sum()
+
+
+def kl_divergence_gradient(q_logits, p_logits, *, temperature=1.0):
+    p, q, _ = _ratio(p_logits, q_logits, temperature)
+    return _difference(q / temperature, p / temperature)
+
+
+def distillation_loss(student, teacher, target, *, temperature=2.0, alpha=0.5):
+    soft = kl_divergence(student, teacher, temperature=temperature)
+    return (1 - alpha) * temperature**2 * soft + alpha * cross_entropy(student, target)
+
+
+def distillation_loss_gradient(student, teacher, target, *, temperature=2.0, alpha=0.5):
+    soft = kl_divergence_gradient(student, teacher, temperature=temperature)
+    hard = cross_entropy_gradient(student, target)
+    soft_part, hard_part = (1 - alpha) * temperature**2 * soft, alpha * hard
+    result = soft_part + hard_part
+    result.scale = wide.maximum(soft.scale * ((1 - alpha) * temperature**2), abs(hard_part))
+    return result
+
+
+def binary_cross_entropy(logits, target):
     t = Wide.of(target)
-    loss = -(t * log_softmax(logits)).sum()
-    mass = t.sum(keepdims=True) * s.p
-    gradient = mass - t
-    gradient.scale = wide.maximum(mass, t)
-    return loss, gradient
+    return t * softplus(-Wide.of(logits)) + (1.0 - t) * softplus(logits)
+
+
+def binary_cross_entropy_gradient(logits, target):
+    t = Wide.of(target)
+    return _difference((1.0 - t) * sigmoid(logits), t * sigmoid(-Wide.of(logits)))
+
+
+def _last(labels):
+    return np.asarray(labels)[..., None]
+
+
+def _column(value):
+    return Wide(*_expand(value, -1))
+
+
+def _is_label(s, labels):
+    return np.arange(s.p.shape[-1]) == _last(labels)
+
+
+def _difference(a, b):
+    result = a - b
+    result.scale = wide.maximum(a, b)
+    return result
+
+
+def _power(base, exponent):
+    """base ** exponent for a base of at least 0."""
+    positive = base.high > 0
+    return wide.where(positive, wide.exp(exponent * wide.log(wide.where(positive, base, 1.0))), 0.0)
+
+
+def _ratio(p_logits, q_logits, temperature):
+    """p, q and log(q / p), by what q gains on p relative to the entry that gains most."""
+    p, q = _State(p_logits, True, temperature), _State(q_logits, True, temperature)
+    gain = (Wide.of(q_logits) - Wide.of(p_logits)) / temperature
+    top = np.argmax(gain.to_float64(), -1)[..., None]
+    gain = gain - gain.take(top)
+    change = (p.p * wide.expm1(gain)).sum(keepdims=True)
+    alike = change.to_float64() > -0.5
+    log_p, log_q = (s.below - wide.log1p(s.others) for s in (p, q))
+    d = gain - wide.log1p(wide.where(alike, change, 0.0))
+    return p.p, q.p, wide.where(alike, d, log_q - log_p)
+
+
+def _excess(d):
+    """exp(d) - 1 - d, for d up to 1."""
+    small = (d.high == 0) | (d.exponent <= -4)
+    term = total = 0.5 * wide.where(small, d, 0.0) * wide.where(small, d, 0.0)
+    for k in range(3, 16):
+        term = term * wide.where(small, d, 0.0) / float(k)
+        total = total + term
+    return wide.where(small, total, wide.expm1(d) - d)
 
 
 # dtype: bits of the significand, exponents of the smallest and the largest normal numbers

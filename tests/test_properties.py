@@ -83,7 +83,7 @@ def test_where_is_leaving_out(kernels, data, dtype, length):
     where = data.draw(hnp.arrays(bool, length))
     assume(where.any())
     for function in FUNCTIONS:
-        if function.takes("where") and not function.paired:
+        if function.takes("where") and not function.beside:
             masked, short = function(x, where=where), function(x[where])
             masked = masked[where] if function.kind == "map" else masked
             assert close(masked, short, 8, 1.0 if function.kind == "reduction" else 0.0)

@@ -159,8 +159,9 @@ def shaped(slopes: Array, x: Array, axis: int) -> Array:
 
 
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    """Cut rows into parts of a few megabytes."""
+    """Cut rows into parts of a few megabytes; rows of nothing have none."""
     step = max(1, BLOCK_ENTRIES // max(1, n_columns))
+    n_rows = n_rows if n_columns else 0
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 

@@ -92,7 +92,7 @@ def kl_divergence(
     temperatures = Slices(given_p, axis).temperature(temperature)
     p, q = rows_along(given_p, axis), rows_along(given_q, axis)
     t = None if temperatures is None else rows_along(temperatures, axis)
-    losses = np.empty(len(p), wide_dtype(dtype))
+    losses = np.zeros(len(p), wide_dtype(dtype))
     slopes = np.empty(p.shape, dtype) if return_grad else None
     scale = 1 / max(1, len(p)) if reduction == "mean" else 1.0
     for part in row_blocks(*p.shape):
@@ -242,5 +242,6 @@ def distillation_loss(
         hard_loss, hard_slopes = cross_entropy(student, target, number, **options)
         if alpha:  # what has no weight adds nothing, be it infinite
             loss, slopes = loss + alpha * hard_loss, slopes + alpha * hard_slopes
-    loss = np.asarray(loss).astype(dtype)[()]
-    return (loss, slopes.astype(dtype)) if return_grad else loss
+    with np.errstate(over="ignore"):
+        loss, slopes = np.asarray(loss).astype(dtype)[()], slopes.astype(dtype)
+    return (loss, slopes) if return_grad else loss

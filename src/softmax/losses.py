@@ -164,7 +164,7 @@ def each_loss(
     x: Array, axis: int, target: Target, gradient: Array | None, scale: float, z_loss: float
 ) -> Array:
     """Return the weighted loss of each slice, and write the gradient."""
-    losses = np.empty(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
+    losses = np.zeros(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
     if target.plain_labels:
         kernel = kernel_for(x.dtype, kernels, "cross_entropy")
         kernel(x, target.labels, target.weights, losses, gradient, axis, scale, z_loss)
@@ -242,7 +242,7 @@ def focal_loss(
     )
     scale = scale_for(reduction, t.total)
     rows = rows_along(x, axis)
-    losses = np.empty(len(rows), wide_dtype(x.dtype))
+    losses = np.zeros(len(rows), wide_dtype(x.dtype))
     slopes = np.empty(rows.shape, x.dtype) if return_grad else None
     for part in row_blocks(*rows.shape):
         weights = t.weights_of(part, scale)
@@ -256,11 +256,12 @@ def focal_loss(
 def focal_rows(x: Array, t: Array, weights: Array, gamma: float) -> tuple[Array, Array]:
     """Return the weighted focal losses of rows, and their gradient."""
     x = x.astype(t.dtype, order="C")
-    log_p = np.empty_like(x)
+    p, log_p = np.empty_like(x), np.empty_like(x)
+    kernel_for(x.dtype, kernels, "softmax")(x, p, 1, None, None, None)
     kernel_for(x.dtype, kernels, "log_softmax")(x, log_p, 1, None, None, None)
     with np.errstate(all="ignore"):
         surprise = -log_p
-        p, missing = np.exp(log_p), -np.expm1(log_p)
+        missing = -np.expm1(log_p)
         damping = missing**gamma
         terms = np.where(t == 0, 0, t * damping * surprise)
         # (1 - p)^(gamma - 1) log p has its limit at p = 1, and p log p at p = 0.
