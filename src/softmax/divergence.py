@@ -117,11 +117,15 @@ def divergence_rows(x_p: Array, x_q: Array, temperature: Array | None) -> tuple[
         # Limits of the temperature, and classes that one of the two rules out, leave the plain way.
         alike = np.isfinite(x_p) & np.isfinite(x_q) | (x_p == -np.inf) & (x_q == -np.inf)
         tame: Any = np.logical_and.reduce(alike, axis=1, keepdims=True) & (t > 0) & (t < np.inf)
-        d = np.where(tame, log_ratio(x_p, x_q, p, log_p, t), log_q - log_p)
+        gap, ratio = log_ratio(x_p, x_q, p, log_p, t)
+        d = np.where(tame, ratio, log_q - log_p)
         near = d < 30  # beyond, exp(d) may overflow where p exp(d) = q does not
         terms = np.where(near, p * excess(d), (q - p) - p * d)
         terms = np.where(p == 0, q, terms)
-        slopes = np.where(near & (p > 0), p * np.expm1(d), q - p)
+        # Where p and q are near each other the ratio knows more than their difference, unless it
+        # comes from a wide gap.
+        close = (p > 0) & (gap > -1) & (d < 0.5)
+        slopes = np.where(close, p * np.expm1(d), q - p)
         slopes = np.where(slopes == 0, slopes, slopes / t)
         undefined: Any = np.logical_or.reduce(np.isnan(p) | np.isnan(q), axis=1, keepdims=True)
         losses = np.where(undefined[:, 0], np.nan, terms.sum(1))
@@ -136,8 +140,10 @@ def tempered(x: Array, temperature: Array | None) -> tuple[Array, Array]:
     return p, log_p
 
 
-def log_ratio(x_p: Array, x_q: Array, p: Array, log_p: Array, temperature: Array) -> Array:
-    """Return log(q / p) from the differences of the logits, relative to the largest of them."""
+def log_ratio(
+    x_p: Array, x_q: Array, p: Array, log_p: Array, temperature: Array
+) -> tuple[Array, Array]:
+    """Return the differences of the logits, relative to the largest, and log(q / p) from them."""
     high, low = two_sum(x_q, -x_p)
     high = np.where(np.isnan(high), -np.inf, high)  # what both rule out
     top = np.argmax(high, axis=1)[:, None]
@@ -147,8 +153,7 @@ def log_ratio(x_p: Array, x_q: Array, p: Array, log_p: Array, temperature: Array
     change = (p * np.expm1(gap)).sum(1, keepdims=True)
     total: Array = np.empty_like(change)
     kernel_for(gap.dtype, kernels, "logsumexp")(log_p + gap, total, 1, None, None, None)
-    ratio: Array = gap - np.where(change > -0.5, np.log1p(change), total)
-    return ratio
+    return gap, gap - np.where(change > -0.5, np.log1p(change), total)
 
 
 def excess(d: Array) -> Array:
