@@ -133,6 +133,16 @@ def test_a_row_that_rises_after_its_first_entries(kernels, temperature):
     assert bits(logs) == bits(sm.log_softmax(x.T.copy(), 0, temperature=temperature).T)
 
 
+@pytest.mark.parametrize("length", [100, 9000, 40_000])
+def test_an_infinite_entry_of_a_masked_row_in_place(kernels, length):
+    x = np.random.default_rng(0).normal(0, 3, length).astype(np.float32)
+    x[length // 2] = np.inf
+    where = np.arange(length) != length - 3  # not among the entries that the frame is guessed from
+    expected = sm.softmax(x, where=where)
+    assert expected[length // 2] == 1
+    assert bits(sm.softmax(x, where=where, out=x)) == bits(expected)
+
+
 def test_columns_at_any_place_of_a_cache_line(kernels):
     memory = np.zeros(200 * 70 + 16, np.float32)
     x = np.random.default_rng(0).normal(0, 3, (70, 200)).astype(np.float32)

@@ -438,8 +438,8 @@ void run_slice(const Job& job, int64_t index) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
     // frame): in a scratch row that stays in the first-level cache, or in the result.
     const bool keeps = job.op == Op::softmax && !job.sink.data;
-    // The notes may need the entries once more.
-    const bool overwrites = job.notes && slice.x == slice.y;
+    // The notes, and the limits of a slice with a mask, may need the entries once more.
+    const bool overwrites = slice.x == slice.y && (job.notes || slice.where);
     const bool long_row = job.n > kNearRow && in_place<D, T>(job) && !overwrites;
     Room<T> kept;
     if (keeps) kept = long_row ? room_in((T*)slice.y) : Room<T>{scratch<T, Kept>(padded<T>(job.n))};
