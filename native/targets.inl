@@ -66,6 +66,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/reduce.inl"
 #include "kernels/stage.inl"
 #include "kernels/notes.inl"
+#include "kernels/maps.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"
 #include "kernels/batch.inl"

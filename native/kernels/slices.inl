@@ -32,7 +32,7 @@ INLINE bool all_of(vec<bits<T>> holds, int count) {
 
 template <class T, int K>
 struct LaneScale {
-  group<T, K> factor, factor_lo, kept, top;  // as Scale in rows.inl
+  group<T, K> factor, factor_lo, kept, top;  // as Scale in maps.inl
 };
 
 template <class T, int K, bool Tempered>

@@ -1,0 +1,136 @@
+// The maps: from the entries of a row, or their kept exponentials, to its results.
+
+// How scaled exponentials become probabilities: times `factor`, but for the largest.  Where that
+// one takes more than half, its own rounding would show (as 1.0000001, say), and it is set on its
+// own.
+template <class T>
+struct Scale {
+  T factor, factor_lo;
+  T kept, top;  // entries whose exponential equals `kept` get `top`; a nan in `kept` matches none
+};
+
+template <class T>
+struct ScaleLanes {
+  vec<T> factor, factor_lo, kept, top;
+
+  explicit ScaleLanes(const Scale<T>& s)
+      : factor(splat(s.factor)),
+        factor_lo(splat(s.factor_lo)),
+        kept(splat(s.kept)),
+        top(splat(s.top)) {}
+
+  template <bool Dominated>
+  INLINE vec<T> operator()(vec<T> e) const {
+    vec<T> y = product(e, factor, factor_lo);
+    return Dominated ? (e == kept ? top : y) : y;
+  }
+};
+
+// The scale for a slice whose state is `all` and whose exponentials are in the frame of `unit`.
+template <class T>
+Scale<T> scale_of(const State& all, const State& unit) {
+  const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
+  const double s = all.s * power, s_lo = all.s_lo * power;
+  const double inverse = 1 / s;
+  Scale<T> scale;
+  scale.factor = T(inverse);
+  scale.kept = std::numeric_limits<T>::quiet_NaN();
+  double top = all.top * power * inverse;
+  if constexpr (sizeof(T) == 4) {
+    scale.factor_lo = T(inverse - double(scale.factor));
+  } else {
+    scale.factor_lo = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
+    top = all.top / all.s;
+    top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
+  }
+  scale.top = T(top);
+  // As it stands in the frame of `unit`.
+  if (top > 0.5) scale.kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
+  return scale;
+}
+
+// The scale of results that are multiplied by w.
+template <class T>
+Scale<T> times(Scale<T> scale, double w) {
+  if (w == 1) return scale;
+  const double whole = double(scale.factor) * w;
+  const double low = std::fma(double(scale.factor), w, -whole) + double(scale.factor_lo) * w;
+  scale.factor = T(whole);
+  scale.factor_lo = T((whole - double(scale.factor)) + low);
+  scale.top = T(double(scale.top) * w);
+  return scale;
+}
+
+// y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.
+template <bool Dominated, class T>
+void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy) {
+  const ScaleLanes<T> scaled(scale);
+  if (n >= kLongRow) {
+    const int64_t lead = to_alignment(y);
+    store_first(y, int(lead), scaled.template operator()<Dominated>(load(e)));
+    e += lead;
+    y += lead;
+    n -= lead;
+  }
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(e + i, roomy ? K * kWidth<T> : count, scaled.factor);
+    EACH v.v[k] = scaled.template operator()<Dominated>(v.v[k]);
+    store_group(y + i, count, v);
+  });
+}
+
+template <class T>
+void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy = true) {
+  scale.kept == scale.kept ? scale_row<true>(e, y, n, scale, roomy)
+                           : scale_row<false>(e, y, n, scale, roomy);
+}
+
+// y = exp(x / T) / S, the exponentials computed again.
+template <bool Shifted, bool Tempered, class T>
+void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale<T>& scale) {
+  const ScaleLanes<T> scaled(scale);
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    v = exp_scaled<Shifted, Tempered>(v, frame);
+    EACH v.v[k] = scaled.template operator()<true>(v.v[k]);
+    store_group(y + i, count, v);
+  });
+}
+
+// (x - m) / T for x <= m.  Where x - m overflows, the two are divided apart; they have opposite
+// signs, and nothing cancels.
+template <bool Tempered, class T, int K>
+INLINE group<T, K> centred(const group<T, K>& x, vec<T> m, vec<T> inverse, vec<T> inverse_lo) {
+  group<T, K> z;
+  EACH z.v[k] = x.v[k] - m;
+  if constexpr (Tempered) {
+    const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
+    EACH z.v[k] =
+        z.v[k] == lowest ? x.v[k] * inverse - m * inverse : product(z.v[k], inverse, inverse_lo);
+  }
+  return z;
+}
+
+// y = (x - m) / T - L: both terms have the same sign, so nothing cancels.
+template <bool Tempered, class T>
+void log_softmax_row(const T* x, T* y, int64_t n, T m, const Inverse<T>& inverse, T log_rest,
+                     T log_rest_lo) {
+  const vec<T> hi = splat(inverse.hi), lo = splat(inverse.lo);
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(x + i, count, splat(m));
+    v = centred<Tempered>(v, splat(m), hi, lo);
+    EACH v.v[k] = (v.v[k] - log_rest) - log_rest_lo;
+    store_group(y + i, count, v);
+  });
+}
+
+template <class T>
+void flat_row(const T* x, T* y, int64_t n, const SliceMap& map) {
+  const T pick = T(map.pick), top = T(map.top), rest = T(map.rest);
+  const T lowest = -std::numeric_limits<T>::infinity();
+  for (int64_t i = 0; i < n; ++i)
+    y[i] = (pick != pick ? x[i] != lowest : x[i] == pick) ? top : rest;
+}
