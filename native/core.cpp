@@ -163,6 +163,7 @@ NB_MODULE(_core, m) {
   m.def(
       "plain_logit", [](H x, H out) { return plain_elements(Op::logit, x, out); }, "x"_a.none(),
       "out"_a.none());
+  m.def("empty", &new_result, "shape"_a, "dtype"_a);
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);
   m.def("build_info", &build_info);

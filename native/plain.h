@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "calls.h"
+#include "results.h"
 
 namespace softmax {
 
@@ -33,7 +34,7 @@ inline std::pair<const char*, const char*> extent(PyArrayObject* array) {
 // A new array like x where out is None; out where a result of x can be written there; else null.
 inline nb::object plain_result(nb::handle x, nb::handle out) {
   auto* from = reinterpret_cast<PyArrayObject*>(x.ptr());
-  if (out.is_none()) return nb::steal(PyArray_NewLikeArray(from, NPY_KEEPORDER, nullptr, 0));
+  if (out.is_none()) return result_like(from);
   if (!is_plain(out)) return {};
   auto* to = reinterpret_cast<PyArrayObject*>(out.ptr());
   if (PyArray_TYPE(to) != PyArray_TYPE(from) || !PyArray_SAMESHAPE(to, from) ||
@@ -96,8 +97,7 @@ inline nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
   npy_intp shape[kMaxDims];
   for (int d = 0, k = 0; d < reduced.dims; ++d)
     if (d != number) shape[k++] = reduced.shape[d];
-  nb::object result =
-      nb::steal(PyArray_EMPTY(reduced.dims - 1, shape, PyArray_TYPE(from.object), 0));
+  nb::object result = made(PyArray_EMPTY(reduced.dims - 1, shape, PyArray_TYPE(from.object), 0));
   const Given to(result, "out");
   reduced.data = to.array.data;
   for (int d = 0, k = 0; d < reduced.dims; ++d)

@@ -188,7 +188,7 @@ class Slices:
         kernel = kernel_for(self.dtype, kernels, name)
         before = () if tangent is None else (tangent,)
         if out is None:
-            result = np.empty(self.x.shape, self.dtype)
+            result = kernels.empty(self.x.shape, self.dtype)
             kernel(self.x, *before, result, self.axis, *options)
             return self.unflatten(result)[()]
         check_out(out, self.shape, self.dtype)
@@ -241,7 +241,7 @@ class Entries:
             plain = out.view(np.ndarray)
             kernel(np.atleast_1d(separate(self.x, plain)), np.atleast_1d(plain))
             return out
-        result = np.empty(self.x.shape, self.x.dtype)
+        result = kernels.empty(self.x.shape, self.x.dtype)
         kernel(np.atleast_1d(self.x), np.atleast_1d(result))
         return result[()] if self.mask is None else np.ma.MaskedArray(result, ~self.mask)
 

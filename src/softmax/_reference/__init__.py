@@ -7,6 +7,11 @@ its kernel step by step. Two things the native kernels leave to them: longdouble
 nobody compiled for.
 """
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
 from softmax._reference.losses import cross_entropy, cross_entropy_soft
 from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
@@ -25,6 +30,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_soft",
     "cumulative_logsumexp",
+    "empty",
     "entropy",
     "filter_logits",
     "get_num_threads",
@@ -57,6 +63,11 @@ def leave(*arguments: object) -> None:
 
 plain_softmax = plain_log_softmax = plain_logsumexp = leave
 plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = leave
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array for a result."""
+    return np.empty(shape, dtype)
 
 
 def set_num_threads(n: int) -> None:

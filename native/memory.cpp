@@ -1,0 +1,127 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+
+namespace softmax {
+namespace {
+
+constexpr size_t kKept = size_t(1) << 30;  // bytes
+constexpr int kBlocks = 8;
+constexpr size_t kHugePage = size_t(1) << 21;
+constexpr size_t kHeader = 64;  // in front of the data, which so begin on a cache line
+
+// A mapping begins with its own size.
+size_t& block_size(void* block) { return *static_cast<size_t*>(block); }
+
+size_t rounded(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+
+// Whole huge pages, because a table of small ones costs a fault for each 4 KiB.
+void* map_block(size_t size) {
+  void* mapping =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return nullptr;
+  char* begin = static_cast<char*>(mapping);
+  const size_t lead = size_t(-uintptr_t(begin) % kHugePage);
+  if (lead > 0) munmap(begin, lead);
+  munmap(begin + lead + size, kHugePage - lead);
+#ifdef MADV_HUGEPAGE
+  madvise(begin + lead, size, MADV_HUGEPAGE);
+#endif
+  return begin + lead;
+}
+
+// The blocks that are kept, the latest last. Whoever finds the shelf locked does without it, so
+// that a child forked meanwhile waits for nobody.
+struct Shelf {
+  std::atomic_flag locked = ATOMIC_FLAG_INIT;
+  void* blocks[kBlocks];
+  int count = 0;
+  std::atomic<size_t> bytes{0};
+
+  void* remove(int index) {
+    void* block = blocks[index];
+    std::copy(blocks + index + 1, blocks + count, blocks + index);
+    --count;
+    bytes -= block_size(block);
+    return block;
+  }
+
+  void unmap_oldest() {
+    void* block = remove(0);
+    munmap(block, block_size(block));
+  }
+};
+Shelf shelf;
+
+class Visit {
+ public:
+  Visit() : allowed_(!shelf.locked.test_and_set(std::memory_order_acquire)) {}
+  ~Visit() {
+    if (allowed_) shelf.locked.clear(std::memory_order_release);
+  }
+  explicit operator bool() const { return allowed_; }
+
+ private:
+  bool allowed_;
+};
+
+}  // namespace
+
+void* take_memory(size_t bytes) {
+  const size_t size = rounded(bytes + kHeader);
+  void* block = nullptr;
+  if (const Visit visit{}) {
+    // The smallest that is large enough, but for one that would lie idle by a fourth.
+    int best = -1;
+    for (int i = 0; i < shelf.count; ++i) {
+      const size_t kept = block_size(shelf.blocks[i]);
+      const bool fits = kept >= size && kept - size <= size / 4;
+      if (fits && (best < 0 || kept <= block_size(shelf.blocks[best]))) best = i;
+    }
+    if (best >= 0)
+      block = shelf.remove(best);
+    else  // what is kept and what is new are not to add up
+      while (shelf.count > 0 && shelf.bytes + size > kKept) shelf.unmap_oldest();
+  }
+  if (!block) {
+    block = map_block(size);
+    if (!block) {  // an address space that is nearly full may have room without what is kept
+      if (const Visit visit{})
+        while (shelf.count > 0) shelf.unmap_oldest();
+      block = map_block(size);
+    }
+    if (!block) return nullptr;
+    block_size(block) = size;
+  }
+  return static_cast<char*>(block) + kHeader;
+}
+
+size_t memory_size(const void* data) {
+  return *reinterpret_cast<const size_t*>(static_cast<const char*>(data) - kHeader) - kHeader;
+}
+
+void give_back_memory(void* data) {
+  if (!data) return;
+  void* block = static_cast<char*>(data) - kHeader;
+  const size_t size = block_size(block);
+#ifdef MADV_FREE
+  if (const Visit visit{}; visit && size <= kKept) {
+    while (shelf.count == kBlocks || shelf.bytes + size > kKept) shelf.unmap_oldest();
+    // The first page holds the size and is kept for good.
+    madvise(static_cast<char*>(block) + kHugePage, size - kHugePage, MADV_FREE);
+    shelf.blocks[shelf.count++] = block;
+    shelf.bytes += size;
+    return;
+  }
+#endif
+  munmap(block, size);
+}
+
+size_t kept_memory() { return shelf.bytes; }
+
+}  // namespace softmax

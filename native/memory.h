@@ -1,0 +1,26 @@
+// Memory for large results: what an earlier result gave back, where that is large enough.
+//
+// A fresh page costs as much to be filled with zeros by the system as to be copied, and the C
+// library gives large blocks back at once. Here they are kept, up to kKept bytes in all, and marked
+// as free (MADV_FREE): the system takes them whenever it is short of memory, and until then the
+// next result finds its pages in place.
+#pragma once
+
+#include <cstddef>
+
+namespace softmax {
+
+// Smaller results are the C library's, which keeps their memory itself.
+inline constexpr size_t kLargeResult = size_t(1) << 20;
+
+// Never throw; null where there is no memory. Any number of threads, and children of fork.
+void* take_memory(size_t bytes);
+void give_back_memory(void* data);
+
+// How many bytes can be read and written at what `take_memory` returned.
+size_t memory_size(const void* data);
+
+// Bytes that are kept at present.
+size_t kept_memory();
+
+}  // namespace softmax

@@ -1,0 +1,105 @@
+"""Large results live in memory that earlier ones gave back."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import softmax as sm
+from softmax._kernels import kernels
+
+pytestmark = pytest.mark.skipif(
+    not kernels.build_info()["native"], reason="NumPy allocates what the NumPy kernels return"
+)
+
+LARGE = (600, 1000)
+
+
+def large(shape=LARGE):
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def test_the_next_result_lies_where_the_last_one_lay():
+    x = large()
+    first = sm.softmax(x)
+    expected, place = first.copy(), first.ctypes.data
+    second = sm.softmax(x)  # the first is still in use
+    assert second.ctypes.data != place
+    del first
+    third = sm.softmax(-x)
+    assert third.ctypes.data == place
+    assert np.array_equal(second, expected)
+
+
+def test_results_are_arrays_like_others():
+    result = sm.softmax(large())
+    assert result.flags.owndata
+    assert result.flags.writeable
+    assert result.ctypes.data % 64 == 0
+    first_row = result[0].copy()
+    result.resize((2 * LARGE[0], LARGE[1]), refcheck=False)
+    assert np.array_equal(result[0], first_row)
+    assert not result[LARGE[0] :].any()
+    result.resize((1, LARGE[1]), refcheck=False)
+    assert np.array_equal(result[0], first_row)
+
+
+def test_only_large_results_and_no_other_arrays():
+    from numpy._core.multiarray import get_handler_name
+
+    x = large()
+    assert get_handler_name(sm.softmax(x)) == "softmax"
+    masked = sm.softmax(x, where=x > 0)
+    assert get_handler_name(masked if masked.base is None else masked.base) == "softmax"
+    assert get_handler_name(sm.softmax(x[0])) == "default_allocator"
+    assert get_handler_name(np.empty(LARGE)) == "default_allocator"
+
+
+def test_memory_of_another_size_is_not_taken():
+    place = sm.softmax(large()).ctypes.data
+    assert sm.softmax(large((6000, 1000))).ctypes.data != place
+    assert sm.softmax(large()).ctypes.data == place
+
+
+def test_what_does_not_fit_is_an_error():
+    x = np.lib.stride_tricks.as_strided(np.zeros(1), (1 << 44, 8), (0, 0))
+    with pytest.raises(MemoryError):
+        sm.softmax(x)
+
+
+def test_results_of_many_threads():
+    inputs = [large((300 + 40 * i, 1000)) * i for i in range(6)]
+    expected = [sm.softmax(x) for x in inputs]
+    wrong = []
+
+    def work(index):
+        for _ in range(30):
+            if not np.array_equal(sm.softmax(inputs[index]), expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(i % 6,)) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_has_its_own():
+    x = large()
+    expected = sm.softmax(x)
+    kept = sm.softmax(x).ctypes.data  # given back at once
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        result = sm.softmax(x)
+        fine = result.ctypes.data == kept and np.array_equal(result, expected)
+        os._exit(0 if fine else 1)
+    mine = sm.softmax(-x)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(sm.softmax(x), expected)
+    assert mine.ctypes.data == kept
