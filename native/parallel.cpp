@@ -19,8 +19,9 @@ namespace {
 
 // Below this many entries in all a second thread costs more than it saves (benchmarks/NOTES.md).
 constexpr int64_t kOneThread = 1 << 16;
-// Entries of one piece of work: long enough to be worth fetching, short enough to share out evenly.
-constexpr int64_t kPiece = 1 << 16;
+// Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
+// thread that they are shared out evenly.
+constexpr int64_t kPiece = 1 << 16, kPieces = 32;
 // Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
 constexpr int64_t kKeepLock = 1 << 14;
 
@@ -58,7 +59,8 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   }
   nb::gil_scoped_release unlocked;
   int threads = entries <= kOneThread ? 1 : get_num_threads();
-  const int64_t step = std::max<int64_t>(1, kPiece / std::max<int64_t>(cost, 1));
+  const int64_t piece = std::max(kPiece, entries / (kPieces * threads));
+  const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   threads = int(std::min<int64_t>(threads, (units + step - 1) / step));
 
   std::atomic<int64_t> next{0};

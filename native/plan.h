@@ -74,8 +74,8 @@ class Plan {
     job.run = job.slices;
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
-    // A mask or a sink takes single rows.
-    if (job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data || job.sink.data) return;
+    // A sink takes single rows.
+    if (job.n == 0 || job.n > kChunk || job.dims == 0 || job.sink.data) return;
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);

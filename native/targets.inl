@@ -69,6 +69,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/maps.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"
+#include "kernels/outgoing.inl"
 #include "kernels/batch.inl"
 #include "kernels/columns.inl"
 #include "kernels/short.inl"

@@ -90,6 +90,47 @@ def test_one_column_among_few_or_many(kernels, function, dtype):
             assert bits(np.moveaxis(part, -1, 0)) == bits(batch[columns]), length
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((200, 10), -1), ((37, 100), -1), ((20, 1000), -1), ((70, 200), 0), ((1500, 70), 0)],
+)
+def test_a_masked_slice_alone_or_among_others(kernels, name, dtype, shape, axis):
+    function = getattr(sm, name)
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 3, shape).astype(dtype)
+    mask = rng.random(shape) < 0.7
+    masks = [mask, np.asfortranarray(mask), np.repeat(mask, 2, 1)[:, ::2], mask[:1], mask[:, :1]]
+    x[3, 3], x[5, 5] = np.inf, np.nan
+    for where in masks:
+        results = np.moveaxis(np.atleast_2d(function(x, axis=axis, where=where)), axis, -1)
+        slices = np.moveaxis(x, axis, -1), np.moveaxis(np.broadcast_to(where, shape), axis, -1)
+        if name == "logsumexp":
+            results = results.reshape(-1, 1)
+        for entries, taken, result in zip(*slices, results, strict=True):
+            alone = function(entries.copy(), where=taken.copy())
+            assert bits(np.atleast_1d(alone)) == bits(result)
+
+
+@pytest.mark.parametrize("columns", [100, 999, 1000, 1008])
+@pytest.mark.parametrize("offset", [0, 3])
+def test_results_beyond_the_caches(kernels, columns, offset):
+    """They are written past the caches, whole lines at a time; those in place are not."""
+    rows = 9_000_000 // columns
+    buffer = np.zeros(rows * columns + 20, np.float32)
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32) * 3
+    for row, entry in ((5, np.inf), (50, np.nan), (333, 90), (334, -np.inf), (335, 2000)):
+        x[row, -1] = entry
+    x[77] = -np.inf
+    out = buffer[offset : offset + x.size].reshape(x.shape)
+    sm.softmax(x, out=out)
+    assert not buffer[:offset].any()
+    assert not buffer[offset + x.size :].any()
+    sm.softmax(x, out=x)
+    assert np.array_equal(out, x, equal_nan=True)
+
+
 def uneven_rows(dtype):
     """Return rows of four chunks whose maxima are far apart."""
     chunk = 32_768

@@ -26,100 +26,183 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 // would wait for its sum longer than it computes.
 constexpr int64_t kApart = 256;
 
+// Sixteen rows, or the last few.
 template <class D, class T, bool Tempered>
-bool run_batch(const Job& job, int64_t first, int count) {
-  constexpr int W = kWidth<T>, K = kBatch / W;
-  const int64_t n = job.n, room = padded<T>(n);
-  const T* x[kBatch];
-  T* y[kBatch];
-  T* staged = std::is_same_v<D, T> ? nullptr : scratch<T>(kBatch * room);
-  SliceLanes<T, K, Tempered> lanes;
-  lanes.count = count;
-  alignas(64) T max[kBatch], rounder[kBatch], floor[kBatch], inverse[kBatch], inverse_lo[kBatch];
-  vec<T> largest[kBatch];
-  Sums<T> sums[kBatch];
-  for (int r = 0; r < count; ++r) {
-    const Slice slice = slice_at(job, first + r);
-    if constexpr (std::is_same_v<D, T>) {
-      x[r] = (const T*)slice.x;
-      y[r] = (T*)slice.y;
-    } else {  // 16-bit rows are widened in a scratch row, where their results go too
-      x[r] = y[r] = staged + r * room;
-      gather<D>(slice.x, job.x.along, n, y[r]);
-    }
-    largest[r] = n >= kLongRow ? largest_lanes_of_long(x[r], n) : largest_lanes(x[r], n);
-  }
-  for (int r = count; r < kBatch; ++r) largest[r] = splat(T(0));
-  EACH lanes.max.v[k] = fold_each(largest + k * W, kLarger<T>);
-  EACH store(max + k * W, lanes.max.v[k]);
-  if (!set_temperatures(job, first, lanes)) return false;
-  if (!lanes.find_frames()) return false;
-  EACH store(rounder + k * W, lanes.frame.rounder.v[k]);
-  EACH store(floor + k * W, lanes.frame.floor.v[k]);
-  EACH store(inverse + k * W, lanes.frame.inverse.v[k]);
-  EACH store(inverse_lo + k * W, lanes.frame.inverse_lo.v[k]);
+class Batch {
+  static constexpr int W = kWidth<T>, K = kBatch / W;
+  // 16-bit rows are widened in a scratch row, where their results go too; rows with a mask pass
+  // through one.
+  static constexpr bool kWidens = !std::is_same_v<D, T>;
+  // Of floats, as for long rows, the largest entry shows while they are summed.
+  static constexpr int64_t kGuessed = sizeof(T) == 4 ? kGroup<T> * W : kBatchRow + 1;
 
-  const bool reduces = job.op == Op::logsumexp, apart = n <= kApart;
-  const bool keeps = job.op == Op::softmax || apart;
-  T* kept = scratch<T, Kept>(keeps ? kBatch * room : 2 * kGroup<T> * W);
-  for (int r = 0; r < count; ++r) {
-    Frame<T> frame;
-    frame.rounder = single<T>(splat(rounder[r]));
-    frame.floor = single<T>(splat(floor[r]));
-    frame.inverse = single<T>(splat(inverse[r]));
-    frame.inverse_lo = single<T>(splat(inverse_lo[r]));
-    const Ahead<T> ahead = job.fetch_ahead && !staged
-                               ? Ahead<T>{x[r] + kBatch * n, reduces ? nullptr : y[r]}
-                               : Ahead<T>();
-    if (apart) {
-      exp_row<Tempered>(x[r], kept + r * room, n, frame, ahead);
-      continue;
-    }
-    sums[r] =
-        keeps ? sum_terms<false, Tempered, true>(x[r], Room<T>{kept + r * room}, n, frame, ahead)
-              : sum_terms<false, Tempered, false>(x[r], Room<T>{kept}, n, frame, ahead);
-  }
-  if (apart)
-    for (int r = 0; r < count; ++r) sums[r] = sum_row(kept + r * room, n);
-  totals_of(sums, lanes.sum, lanes.sum_lo);
-  lanes.correct();
-  if (job.notes && !lanes.note(*job.notes, first)) return false;
-  if (job.notes && reduces) return true;
-
-  if (job.op == Op::softmax) {
-    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
-    alignas(64) T factor[kBatch], factor_lo[kBatch], largest[kBatch], top[kBatch];
-    EACH store(factor + k * W, scale.factor.v[k]);
-    EACH store(factor_lo + k * W, scale.factor_lo.v[k]);
-    EACH store(largest + k * W, scale.kept.v[k]);
-    EACH store(top + k * W, scale.top.v[k]);
+ public:
+  Batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing)
+      : job_(job),
+        first_(first),
+        count_(count),
+        n_(job.n),
+        room_(padded<T>(n_)),
+        outgoing_(outgoing) {
+    const bool stages = kWidens || job.where.data;
+    T* staged = stages ? scratch<T>(kBatch * room_) : nullptr;
     for (int r = 0; r < count; ++r) {
-      const Scale<T> one = {factor[r], factor_lo[r], largest[r], top[r]};
-      scale_row(kept + r * room, y[r], n, one);
+      const Slice slice = slice_at(job, first + r);
+      T* row = staged + r * room_;
+      if (stages) stage<D>(job, slice, 0, n_, row);
+      x_[r] = stages ? row : (const T*)slice.x;
+      y_[r] = kWidens ? row : (T*)slice.y;
     }
+    fetches_ = job.fetch_ahead && !stages;
+    lanes_.count = count;
+  }
+
+  // False, and nothing written, if a row is out of the ordinary; with `guess` also if one rises far
+  // above its first entries.
+  bool run(bool guess) {
+    guesses_ = guess && n_ >= kGuessed;
+    if (!find_frames()) return false;
+    reduce();
+    if (guesses_ && !find_max()) return false;
+    // Beside a nan, what takes no part is still 0.
+    if (job_.where.data && !lanes_.are_numbers()) return false;
+    lanes_.correct();
+    if (job_.notes && !lanes_.note(*job_.notes, first_)) return false;
+    if (job_.op == Op::softmax) return scale_rows();
+    if (job_.op == Op::log_softmax) return shift_rows();
+    return job_.notes || store_logsumexps();
+  }
+
+ private:
+  const Job& job_;
+  const int64_t first_;
+  const int count_;
+  const int64_t n_, room_;
+  Outgoing<T>* outgoing_;  // or null where results are written at once
+  bool fetches_, guesses_;
+  const T* x_[kBatch];
+  T* y_[kBatch];
+  T* kept_;
+  SliceLanes<T, K, Tempered> lanes_;
+  Sums<T> sums_[kBatch];
+  vec<T> largest_[kBatch];  // the largest entry of each row is among these lanes
+
+  // What is known of each row, one to a lane, as numbers.
+  struct Numbers {
+    alignas(64) T of[kBatch];
+    explicit Numbers(const group<T, K>& lanes) { EACH store(of + k * W, lanes.v[k]); }
+    T operator[](int r) const { return of[r]; }
+  };
+
+  INLINE group<T, K> largest_of_each() const {
+    group<T, K> found;
+    EACH found.v[k] = fold_each(largest_ + k * W, kLarger<T>);
+    return found;
+  }
+
+  bool find_frames() {
+    for (int r = 0; r < count_; ++r)
+      largest_[r] = guesses_         ? load(x_[r])
+                    : n_ >= kLongRow ? largest_lanes_of_long(x_[r], n_)
+                                     : largest_lanes(x_[r], n_);
+    for (int r = count_; r < kBatch; ++r) largest_[r] = splat(T(0));
+    lanes_.max = largest_of_each();
+    return set_temperatures(job_, first_, lanes_) && lanes_.find_frames();
+  }
+
+  bool find_max() { return lanes_.find_max(largest_of_each()); }
+
+  // The sums of all rows' exponentials, which are kept where they are needed again.
+  void reduce() {
+    const bool apart = n_ <= kApart, keeps = apart || job_.op == Op::softmax;
+    kept_ = place_of_kept(keeps);
+    const Numbers rounder(lanes_.frame.rounder), floor(lanes_.frame.floor),
+        inverse(lanes_.frame.inverse), inverse_lo(lanes_.frame.inverse_lo);
+    for (int r = 0; r < count_; ++r) {
+      Frame<T> frame;
+      frame.rounder = single<T>(splat(rounder[r]));
+      frame.floor = single<T>(splat(floor[r]));
+      frame.inverse = single<T>(splat(inverse[r]));
+      frame.inverse_lo = single<T>(splat(inverse_lo[r]));
+      const auto reduce_row = [&](const auto& beside) INLINE_LAMBDA {
+        const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
+        if (apart)
+          largest_[r] = exp_row<Tempered>(x_[r], room.e, n_, frame, beside);
+        else if (keeps)
+          sums_[r] =
+              sum_terms<false, Tempered, true, true>(x_[r], room, n_, frame, beside, largest_ + r);
+        else
+          sums_[r] =
+              sum_terms<false, Tempered, false, true>(x_[r], room, n_, frame, beside, largest_ + r);
+      };
+      const T* next = x_[r] + kBatch * n_;
+      if (outgoing_)
+        reduce_row(Passing<T>{next, outgoing_->row(r)});
+      else
+        reduce_row(fetches_ ? Ahead<T>{next, job_.op == Op::logsumexp ? nullptr : y_[r]}
+                            : Ahead<T>());
+    }
+    if (outgoing_) outgoing_->deliver(count_);
+    if (apart)
+      for (int r = 0; r < count_; ++r) sums_[r] = sum_row(kept_ + r * room_, n_);
+    totals_of(sums_, lanes_.sum, lanes_.sum_lo);
+  }
+
+  // Results that wait have two places by turns, each with a vector of room before it.
+  T* place_of_kept(bool keeps) const {
+    if (!keeps) return scratch<T, Kept>(2 * kGroup<T> * W);
+    const int64_t rows = kBatch * room_;
+    if (!outgoing_) return scratch<T, Kept>(rows);
+    T* first = scratch<T, Kept>(2 * (W + rows)) + W;
+    return outgoing_->kept == first ? first + rows + W : first;
+  }
+
+  bool scale_rows() {
+    const LaneScale<T, K> scale = lanes_.scale(job_.notes, first_);
+    const Numbers factor(scale.factor), factor_lo(scale.factor_lo), kept(scale.kept),
+        top(scale.top);
+    for (int r = 0; r < count_; ++r) {
+      const Scale<T> row = {factor[r], factor_lo[r], kept[r], top[r]};
+      if (outgoing_)
+        outgoing_->y[r] = y_[r], outgoing_->scale[r] = row;
+      else
+        scale_row(kept_ + r * room_, y_[r], n_, row);
+    }
+    if (outgoing_) outgoing_->wait(kept_, room_, n_, count_);
     return true;
   }
-  group<T, K> hi, lo;
-  alignas(64) T log[kBatch], log_lo[kBatch];
-  if (job.op == Op::logsumexp) {
-    if (!lanes.logsumexp(hi)) return false;
-    EACH store(log + k * W, hi.v[k]);
-    for (int r = 0; r < count; ++r) *y[r] = log[r];
+
+  bool shift_rows() {
+    group<T, K> hi, lo;
+    if (!lanes_.log_rest(hi, lo)) return false;
+    const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
+        inverse_lo(lanes_.frame.inverse_lo);
+    for (int r = 0; r < count_; ++r)
+      log_softmax_row<Tempered>(x_[r], y_[r], n_, max[r],
+                                Inverse<T>{inverse[r], inverse_lo[r], Tempered}, log[r], log_lo[r]);
     return true;
   }
-  if (!lanes.log_rest(hi, lo)) return false;
-  EACH store(log + k * W, hi.v[k]);
-  EACH store(log_lo + k * W, lo.v[k]);
-  for (int r = 0; r < count; ++r)
-    log_softmax_row<Tempered>(x[r], y[r], n, max[r],
-                              Inverse<T>{inverse[r], inverse_lo[r], Tempered}, log[r], log_lo[r]);
-  return true;
+
+  bool store_logsumexps() {
+    group<T, K> result;
+    if (!lanes_.logsumexp(result)) return false;
+    const Numbers log(result);
+    for (int r = 0; r < count_; ++r) *y_[r] = log[r];
+    return true;
+  }
+};
+
+template <class D, class T, bool Tempered>
+bool run_batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing) {
+  Batch<D, T, Tempered> batch(job, first, count, outgoing);
+  return batch.run(true) || batch.run(false);
 }
 
 template <class D, class T>
-void run_batch(const Job& job, int64_t first, int count) {
-  const bool done = count > 2 && (job.temperature.data ? run_batch<D, T, true>(job, first, count)
-                                                       : run_batch<D, T, false>(job, first, count));
+void run_batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing = nullptr) {
+  const bool done =
+      count > 2 && (job.temperature.data ? run_batch<D, T, true>(job, first, count, outgoing)
+                                         : run_batch<D, T, false>(job, first, count, outgoing));
   if (done) {
     if constexpr (!std::is_same_v<D, T>) {
       const int64_t length = job.op == Op::logsumexp ? 1 : job.n;
@@ -129,5 +212,6 @@ void run_batch(const Job& job, int64_t first, int count) {
     }
     return;
   }
+  if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }

@@ -17,6 +17,24 @@ struct Tile {
   const T* result = nullptr;
   int64_t result_step = 0;
   bool streams = false;  // whole aligned lines of results go past the caches
+  const char* where = nullptr;
+  int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
+
+  // Row i: the entries of `count` columns, -inf where they take no part.
+  template <int K>
+  INLINE group<T, K> row(int64_t i, int count) const {
+    constexpr int W = kWidth<T>;
+    group<T, K> v = load_group<K>(x + i * x_step, count, splat(T(0)));
+    if (!where) return v;
+    const char* mask = where + i * where_step;
+    char copied[K * W];
+    if (where_next != 1 || count < K * W) {
+      for (int c = 0; c < K * W; ++c) copied[c] = c >= count || mask[c * where_next];
+      mask = copied;
+    }
+    EACH v.v[k] = leave_out<T>(v.v[k], mask + k * W);
+    return v;
+  }
 };
 
 // Sixteen running sums for each of the K vectors of columns.  Row i goes to lane i mod 16, so that
@@ -82,15 +100,14 @@ template <int K, class T>
 INLINE group<T, K> column_max(const Tile<T>& tile, int count) {
   group<T, K> m;
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
-  const T* x = tile.x;
   const bool copies = tile.kept && tile.kept != tile.x;
   const bool far = tile.x_step > K * kWidth<T>;
-  for (int64_t i = 0; i < tile.n; ++i, x += tile.x_step) {
+  for (int64_t i = 0; i < tile.n; ++i) {
     // Rows of a tile are far apart: the hardware does not see them coming.
     if (far)
       for (int line = 0; line < K * kVectorBytes; line += 64)
-        __builtin_prefetch((const char*)(x + 16 * tile.x_step) + line);
-    const group<T, K> v = load_group<K>(x, count, splat(T(0)));
+        __builtin_prefetch((const char*)(tile.x + (i + 16) * tile.x_step) + line);
+    const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
     if (copies) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
   }
@@ -103,11 +120,10 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
   ColumnSums<T, K> sums;
   constexpr int columns = K * kWidth<T>;
   alignas(kVectorBytes) T passing[2][columns];
-  const T* x = Keep ? tile.kept : tile.x;
-  const int64_t x_step = Keep ? columns : tile.x_step;
   T* place = nullptr;
   const auto exponentials = [&](int64_t i) INLINE_LAMBDA {
-    const group<T, K> v = load_group<K>(x, Keep ? columns : lanes.count, splat(T(0)));
+    const group<T, K> v = Keep ? load_group<K>(tile.kept + i * columns, columns, splat(T(0)))
+                               : tile.template row<K>(i, lanes.count);
     const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
     place = Keep ? tile.kept + i * columns : passing[i & 1];
     for (int line = 0; line < K * kVectorBytes; line += 64) {
@@ -116,7 +132,6 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
         __builtin_prefetch((const char*)(tile.result + i * tile.result_step) + line, 1, 2);
     }
     EACH store(place + k * kWidth<T>, e.v[k]);
-    x += x_step;
     return e;
   };
   const int used = int(tile.n < kLanes ? tile.n : kLanes);
@@ -153,10 +168,9 @@ void scale_columns(const Tile<T>& tile, int count, const LaneScale<T, K>& scale)
 template <class T, int K, bool Tempered>
 void exp_columns(const Tile<T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const LaneScale<T, K>& scale) {
-  const T* x = tile.x;
   T* y = tile.y;
-  for (int64_t i = 0; i < tile.n; ++i, x += tile.x_step, y += tile.y_step) {
-    group<T, K> e = load_group<K>(x, lanes.count, splat(T(0))), p;
+  for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
+    group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
     EACH p.v[k] = product(e.v[k], scale.factor.v[k], scale.factor_lo.v[k]);
     EACH p.v[k] = e.v[k] == scale.kept.v[k] ? scale.top.v[k] : p.v[k];
@@ -167,10 +181,9 @@ void exp_columns(const Tile<T>& tile, const SliceLanes<T, K, Tempered>& lanes,
 template <class T, int K, bool Tempered>
 void log_columns(const Tile<T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const group<T, K>& hi, const group<T, K>& lo) {
-  const T* x = tile.x;
   T* y = tile.y;
-  for (int64_t i = 0; i < tile.n; ++i, x += tile.x_step, y += tile.y_step) {
-    group<T, K> v = load_group<K>(x, lanes.count, splat(T(0)));
+  for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
+    group<T, K> v = tile.template row<K>(i, lanes.count);
     EACH v.v[k] = centred<Tempered>(single<T>(v.v[k]), lanes.max.v[k], lanes.frame.inverse.v[k],
                                     lanes.frame.inverse_lo.v[k])
                       .v[0];
@@ -190,6 +203,7 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
   if (!lanes.find_frames()) return false;
   if (tile.kept) {
     sum_columns<true>(tile, lanes);
+    if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
     if (job.notes && !lanes.note(*job.notes, first)) return false;
     const LaneScale<T, K> scale = lanes.scale(job.notes, first);
     tile.streams ? scale_columns<true>(tile, count, scale)
@@ -197,6 +211,7 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
     return true;
   }
   sum_columns<false>(tile, lanes);
+  if (job.where.data && !lanes.are_numbers()) return false;
   if (job.notes && !lanes.note(*job.notes, first)) return false;
   if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
@@ -230,6 +245,11 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     Tile<T> tile = {(const T*)slice.x, x_step, (T*)slice.y, y_step, kept, job.n};
     tile.streams =
         job.stream && count == columns && (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
+    if (slice.where) {
+      tile.where = slice.where;
+      tile.where_step = job.where.along;
+      tile.where_next = job.where.stride[job.dims - 1];
+    }
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.next = tile.x + count, tile.next_step = x_step;
     if (job.fetch_ahead && !tile.streams && job.op == Op::softmax)

@@ -53,7 +53,8 @@ struct exp_constants<double> {
 };
 
 // K vectors side by side, one operation at a time: a chain of dependent steps keeps the units busy
-// only if several chains advance together.
+// only if several chains advance together.  What returns a group has to be INLINE: GCC 12 returns a
+// group of one in a register whose upper part it has cleared.
 template <class T, int K>
 struct group {
   vec<T> v[K];

@@ -260,6 +260,13 @@ template <class T>
 struct Ahead {
   const T* next = nullptr;
   const T* result = nullptr;
+
+  // Called with each group of K vectors from entry i.
+  template <int K>
+  INLINE void meanwhile(int64_t i) const {
+    if (next) EACH __builtin_prefetch(next + i + k * kWidth<T>, 0, 2);
+    if (result) EACH __builtin_prefetch(result + i + k * kWidth<T>, 1, 2);
+  }
 };
 
 // Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
@@ -273,14 +280,16 @@ struct Room {
 
 // e[i] = exp(x[i] / T) in the frame, summed.  If not Keep, there is room for two groups.  A group
 // is added to the sums from memory, one step behind, when its store has settled.
-// With `largest` the largest entry is looked for on the way, which costs next to nothing.
-template <bool Shifted, bool Tempered, bool Keep, bool Looks = false, class T>
+// With `largest` the largest entry is looked for on the way, which costs next to nothing; it will
+// be among the lanes. `beside` says what happens meanwhile.
+template <bool Shifted, bool Tempered, bool Keep, bool Looks = false, class T, class Beside>
 Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
-                  const Ahead<T>& ahead = {}, T* largest = nullptr) {
+                  const Beside& given_beside, vec<T>* largest = nullptr) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
   vec<T> top[G];
   for (int k = 0; k < G; ++k) top[k] = splat(-std::numeric_limits<T>::infinity());
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
+  const Beside beside = given_beside;
   Sums<T> sums;
   const T* settled = nullptr;
   int last = 0;
@@ -289,8 +298,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
     if constexpr (Looks) EACH top[k] = larger(v.v[k], top[k]);
     v = exp_scaled<Shifted, Tempered>(v, frame);
-    if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
-    if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
+    beside.template meanwhile<K>(i);
     T* place = room.e + (Keep ? i : i & step);
     if (Keep && room.tail && count != step) place = room.tail;
     EACH store(place + k * kWidth<T>, v.v[k]);
@@ -304,22 +312,27 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     });
   if constexpr (Looks) {
     for (int k = 1; k < G; ++k) top[0] = larger(top[k], top[0]);
-    *largest = horizontal_max<T>(top[0]);
+    *largest = top[0];
   }
   return sums;
 }
 
 // The two halves of it, for rows so short that doing both at once would wait for every sum.
-template <bool Tempered, class T>
-INLINE void exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Ahead<T>& ahead) {
+template <bool Tempered, class T, class Beside>
+INLINE vec<T> exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Beside& beside) {
+  constexpr int G = kGroup<T>;
+  vec<T> top[G];
+  for (int k = 0; k < G; ++k) top[k] = splat(-std::numeric_limits<T>::infinity());
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
+    EACH top[k] = larger(v.v[k], top[k]);
     v = exp_scaled<false, Tempered>(v, frame);
-    if (ahead.next) EACH __builtin_prefetch(ahead.next + i + k * kWidth<T>, 0, 2);
-    if (ahead.result) EACH __builtin_prefetch(ahead.result + i + k * kWidth<T>, 1, 2);
+    beside.template meanwhile<K>(i);
     EACH store(e + i + k * kWidth<T>, v.v[k]);
   });
+  for (int k = 1; k < G; ++k) top[0] = larger(top[k], top[0]);
+  return top[0];
 }
 
 template <class T>
@@ -362,13 +375,15 @@ INLINE void set_sums(State& state, const ScaledSum& scaled) {
   state.kept = scaled.kept;
 }
 
+// How many entries the frame is guessed from.
+constexpr int64_t kFirst = 64;
+
 // The state of a long chunk of floats in one reading: the frame is that of its first entries, and
 // which entry is the largest shows on the way.  A frame is a power of two, so that results have the
 // same bits in any; false where the first entries lead astray, or are too wide to guess from.
 template <bool Tempered, bool Keep>
 bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
                      const Ahead<float>& ahead, State& state) {
-  constexpr int64_t kFirst = 64;
   float lowest = x[0], highest = x[0];
   for (int64_t i = 1; i < kFirst; ++i) {
     lowest = x[i] < lowest ? x[i] : lowest;
@@ -376,8 +391,9 @@ bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, R
   }
   if (!((highest - lowest) * inverse.hi < 100)) return false;
   const Frame<float> frame = frame_around(highest, inverse, state);
-  float largest;
-  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, ahead, &largest);
+  vec<float> lanes;
+  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, ahead, &lanes);
+  const float largest = horizontal_max<float>(lanes);
   State exact;
   frame_around(largest, inverse, exact);
   const ScaledSum scaled = corrected<false, Tempered>(sums.total(), largest, frame);

@@ -1,5 +1,11 @@
 // The row traversal: reduce a slice chunk by chunk, then map it.
 
+template <class D, class T>
+void stage(const Job& job, const Slice& slice, int64_t first, int64_t count, T* buffer) {
+  gather<D>(slice.x + first * job.x.along, job.x.along, count, buffer);
+  if (slice.where) leave_out(buffer, slice.where + first * job.where.along, job.where.along, count);
+}
+
 // Entries first .. first + count - 1 of a slice as contiguous numbers: in place where they are, in
 // the scratch buffer where not.
 template <class D, class T>
@@ -7,8 +13,7 @@ const T* entries(const Job& job, const Slice& slice, int64_t first, int64_t coun
   const char* x = slice.x + first * job.x.along;
   if (std::is_same_v<D, T> && job.x.along == int64_t(sizeof(D)) && !slice.where) return (const T*)x;
   T* buffer = scratch<T>(count);
-  gather<D>(x, job.x.along, count, buffer);
-  if (slice.where) leave_out(buffer, slice.where + first * job.where.along, job.where.along, count);
+  stage<D>(job, slice, first, count, buffer);
   return buffer;
 }
 

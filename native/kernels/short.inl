@@ -115,6 +115,21 @@ INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* 
     for (int64_t j = 0; j < n; ++j) y[r * n + j] = tile[j * columns + r];
 }
 
+// A copy of `count` slices in which what takes no part is -inf.
+template <class T>
+const T* masked_rows(const Job& job, int64_t first, int count) {
+  const int64_t n = job.n;
+  T* rows = scratch<T>(count * n);
+  std::memcpy(rows, slice_at(job, first).x, size_t(count * n) * sizeof(T));
+  const Operand& where = job.where;
+  if (where.along == 1 && where.stride[0] == n && job.dims == 1)
+    leave_out(rows, slice_at(job, first).where, 1, count * n);
+  else
+    for (int r = 0; r < count; ++r)
+      leave_out(rows + r * n, slice_at(job, first + r).where, where.along, n);
+  return rows;
+}
+
 template <class T>
 void run_short_rows(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
@@ -122,8 +137,10 @@ void run_short_rows(const Job& job, int64_t first, int bundle) {
   for (int64_t i = first; i < first + bundle; i += columns) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
-    T* buffer = scratch<T>(columns * n);
-    rows_to_columns((const T*)slice.x, n, count, buffer, columns);
+    T* buffer = scratch<T, Turned>(columns * n);
+    const T* rows = (const T*)slice.x;
+    if (slice.where) rows = masked_rows<T>(job, i, count);
+    rows_to_columns(rows, n, count, buffer, columns);
     T* kept = job.op == Op::softmax ? buffer : nullptr;
     Tile<T> tile = {buffer, columns, buffer, columns, kept, n};
     if (job.fetch_ahead) {

@@ -61,6 +61,19 @@ struct SliceLanes {
     return ordinary;
   }
 
+  // The largest entries, where `max` held but those of the first entries; false where the frames do
+  // not serve (see kLargestRise).
+  bool find_max(const group<T, K>& largest) {
+    bool near = true;
+    EACH {
+      const vec<T> rise = (largest.v[k] - max.v[k]) * frame.inverse.v[k];
+      const vec<T> z = largest.v[k] * frame.inverse.v[k];
+      near &= all_of<T>((rise < T(kLargestRise * 0.69)) & (z < C::direct), count - k * W);
+    }
+    max = largest;
+    return near;
+  }
+
   // From the sums as they were added up: see `corrected` in reduce.inl.
   void correct() {
     group<T, K> hi, lo, error;
@@ -84,6 +97,14 @@ struct SliceLanes {
         top_lo[j] = wide_lo[j];
       }
     }
+  }
+
+  // Whether no slice has a nan.
+  bool are_numbers() const {
+    bool numbers = true;
+    for (int j = 0; j < M; ++j)
+      numbers &= all_of<double>(sum[j] == sum[j], count - j * kWidth<double>);
+    return numbers;
   }
 
   // The scale with the slices' factors, where they have any.

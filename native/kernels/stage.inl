@@ -67,19 +67,30 @@ void scatter(const T* p, int64_t n, char* to, int64_t stride) {
     for (int64_t i = 0; i < n; ++i) round_to(*(D*)(to + i * stride), p[i]);
 }
 
-// Entries that do not take part become -inf.
+// Entries that do not take part become -inf; a mask has a byte for each.
+template <class T>
+INLINE vec<T> leave_out(vec<T> x, const char* where) {
+  typedef signed char mask __attribute__((vector_size(kWidth<T>)));
+  mask bytes;
+  __builtin_memcpy(&bytes, where, sizeof bytes);
+  const auto taken = __builtin_convertvector(bytes, vec<bits<T>>);
+  return select<T>(taken != 0, x, splat(-std::numeric_limits<T>::infinity()));
+}
+
 template <class T>
 void leave_out(T* x, const char* where, int64_t stride, int64_t n) {
-  const T lowest = -std::numeric_limits<T>::infinity();
+  constexpr int W = kWidth<T>;
+  int64_t i = 0;
   if (stride == 1)
-    for (int64_t i = 0; i < n; ++i) x[i] = where[i] ? x[i] : lowest;
-  else
-    for (int64_t i = 0; i < n; ++i) x[i] = where[i * stride] ? x[i] : lowest;
+    for (; i + W <= n; i += W) store(x + i, leave_out<T>(load(x + i), where + i));
+  for (; i < n; ++i)
+    if (!where[i * stride]) x[i] = -std::numeric_limits<T>::infinity();
 }
 
 // Working memory of a thread, kept between calls: one buffer for each purpose.
 struct Staged;
 struct Kept;
+struct Turned;  // rows as columns
 
 template <class T, class Purpose = Staged>
 T* scratch(int64_t n) {

@@ -17,21 +17,28 @@ INLINE auto with_types(DType dtype, F f) {
 
 // One bundle of slices.
 template <class D, class T>
-void run_bundle(const Job& job, int64_t first, int count) {
+void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing) {
   if constexpr (std::is_same_v<D, T>) {
     if (job.traversal == Traversal::columns) return run_columns<T>(job, first, count);
     if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, first, count);
   }
-  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count);
+  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count, outgoing);
   job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
 }
 
 static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
+    using D = decltype(d);
+    using T = decltype(t);
+    const bool streams = std::is_same_v<D, T> && job.stream && job.op == Op::softmax &&
+                         job.traversal == Traversal::batches;
+    Outgoing<T> outgoing;
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = job.bundle_at(i);
-      run_bundle<decltype(d), decltype(t)>(job, first, int(count));
+      run_bundle<D, T>(job, first, int(count), streams ? &outgoing : nullptr);
     }
+    outgoing.deliver(0);
+    outgoing.settle();
   });
 }
 

@@ -77,7 +77,8 @@ INLINE vec<bits<T>> first_lanes(int count) {
 
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
 // larger(a, b) = a > b ? a : b, hence b where either is NaN.
-// load_first / store_first touch only the first `count` elements of memory; load_wide reads as many
+// load_first / store_first touch only the first `count` elements of memory, store_from those from
+// `first` on; load_wide reads as many
 // floats as there are lanes of double (cheaper than taking a register apart).
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -103,6 +104,12 @@ INLINE void store_first(float* p, int count, vec<float> v) {
 }
 INLINE void store_first(double* p, int count, vec<double> v) {
   _mm512_mask_storeu_pd(p, __mmask8((1u << count) - 1), (__m512d)v);
+}
+INLINE void store_from(float* p, int first, vec<float> v) {
+  _mm512_mask_storeu_ps(p, __mmask16(0xffffu << first), (__m512)v);
+}
+INLINE void store_from(double* p, int first, vec<double> v) {
+  _mm512_mask_storeu_pd(p, __mmask8(0xffu << first), (__m512d)v);
 }
 INLINE void stream(float* p, vec<float> v) { _mm512_stream_ps(p, (__m512)v); }
 INLINE void stream(double* p, vec<double> v) { _mm512_stream_pd(p, (__m512d)v); }
@@ -152,6 +159,12 @@ INLINE void store_first(float* p, int count, vec<float> v) {
 INLINE void store_first(double* p, int count, vec<double> v) {
   _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(count), (__m256d)v);
 }
+INLINE void store_from(float* p, int first, vec<float> v) {
+  _mm256_maskstore_ps(p, ~(__m256i)first_lanes<float>(first), (__m256)v);
+}
+INLINE void store_from(double* p, int first, vec<double> v) {
+  _mm256_maskstore_pd(p, ~(__m256i)first_lanes<double>(first), (__m256d)v);
+}
 INLINE void stream(float* p, vec<float> v) { _mm256_stream_ps(p, (__m256)v); }
 INLINE void stream(double* p, vec<double> v) { _mm256_stream_pd(p, (__m256d)v); }
 INLINE vec<double> widen_low(vec<float> v) {
@@ -184,6 +197,11 @@ template <class T>
 INLINE void store_first(T* p, int count, vec<T> v) {
   for (int i = 0; i < kWidth<T>; ++i)
     if (i < count) p[i] = v[i];
+}
+template <class T>
+INLINE void store_from(T* p, int first, vec<T> v) {
+  for (int i = 0; i < kWidth<T>; ++i)
+    if (i >= first) p[i] = v[i];
 }
 #if SOFTMAX_LEVEL == 2
 // x86-64-v2 has no fused multiply-add: two roundings, which the argument reduction and the final
