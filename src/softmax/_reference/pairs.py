@@ -78,6 +78,22 @@ def add(a: Pair, b: Pair) -> Pair:
     return high, finite_or_zero(low)
 
 
+def negative(a: Pair) -> Pair:
+    """Return -a."""
+    return -a[0], -a[1]
+
+
+def select(condition: Array, a: Pair, b: Pair) -> Pair:
+    """Return a where the condition holds, else b."""
+    return np.where(condition, a[0], b[0]), np.where(condition, a[1], b[1])
+
+
+def pick(a: Pair, position: Array) -> Pair:
+    """Return one entry of each row, the last axis kept with length 1."""
+    high, low = (np.take_along_axis(part, position, axis=-1) for part in a)
+    return high, low
+
+
 def multiply(a: Pair, b: Pair) -> Pair:
     """Return the product of two pairs."""
     high, low = two_product(a[0], b[0])
