@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import softmax as sm
-from catalog import BFLOAT16, DTYPES, FUNCTIONS, draw, having
+from catalog import BFLOAT16, DTYPES, FUNCTIONS, having
+from families import draw, families_of
 
 LENGTHS = [*range(1, 71), 100, 1000, 4096, 5000, 33_000]
 FUSED = {"x86-64-v3", "x86-64-v4", "aarch64"}  # instruction sets with a fused multiply-add
@@ -200,6 +201,8 @@ def cases():
         for dtype in DTYPES:
             for variant in range(len(function.variants)):
                 for family in ("N(0,3)", "one dominant", "subnormal results"):
+                    if family not in families_of(function):
+                        continue
                     for length in (1, 3, 16, 70, 1000, 5000) if variant == 0 else (70,):
                         yield function, dtype, variant, family, length
     for name in ("softmax", "logsumexp"):

@@ -8,8 +8,9 @@ import pytest
 
 import oracle
 import softmax as sm
-from catalog import BFLOAT16, DTYPES, LOGITS, draw, once_rounded
+from catalog import BFLOAT16, DTYPES, once_rounded
 from catalog import BY_NAME as FUNCTION
+from families import LOGITS, draw
 
 inf, nan = np.inf, np.nan
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
