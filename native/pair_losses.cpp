@@ -56,8 +56,12 @@ struct SoftmaxRow {
     const double after = std::ldexp(1, std::min(-std::min(exponent, 0), 1023));
     for (int64_t i = 0; i < n; ++i) {
       Pair gap = two_sum(x[i] * before, -max * before);
+      if (!(gap.hi > -1e290)) {  // too far for the parts of a quotient, and to matter
+        z[size_t(i)] = pair(gap.hi / divisor.hi * after);
+        continue;
+      }
       if (temperature != 1) gap = scaled(gap / divisor, after);
-      z[size_t(i)] = gap.lo - gap.lo == 0 ? gap : pair(x[i] == max ? 0 : gap.hi);
+      z[size_t(i)] = gap.lo - gap.lo == 0 ? gap : pair(gap.hi);
     }
   }
 
@@ -83,25 +87,31 @@ Pair excess(Pair d, Pair growth) {
   return d * d * pair(series);
 }
 
+// a - b, which may overflow.
+Pair difference(Pair a, Pair b) {
+  const Pair result = a - b;
+  return result.lo == result.lo ? result : pair(a.hi - b.hi);
+}
+
 // Writes d = log(q / p) of each entry: z_q - z_p, counted from p's largest entry, less a number
 // that is the same for all.
 void log_ratio(const SoftmaxRow& p, const SoftmaxRow& q, std::vector<Pair>& d) {
   d.resize(p.z.size());
   bool alike = q.z[size_t(p.top)].hi > -kInfinity;
-  const Pair lead = alike ? q.z[size_t(p.top)] - p.z[size_t(p.top)] : pair(0);
+  const Pair lead = alike ? difference(q.z[size_t(p.top)], p.z[size_t(p.top)]) : pair(0);
   Pair change = {0, 0};
   for (size_t i = 0; i < d.size(); ++i) {
     const bool in_p = p.z[i].hi > -kInfinity, in_q = q.z[i].hi > -kInfinity;
-    d[i] = in_p && in_q ? (q.z[i] - p.z[i]) - lead : pair(-kInfinity);
+    d[i] = in_p && in_q ? difference(difference(q.z[i], p.z[i]), lead) : pair(-kInfinity);
     // A class that p alone rules out has its part in q, and none in the change.
     alike = alike && (in_p || !in_q) && d[i].hi < 700;
     if (alike && in_p) change = change + p.p[i] * expm1(d[i]);
   }
   change = scaled(change, kLower);
   alike = alike && std::fabs(change.hi) < 0.5;
-  const Pair shift = alike ? log1p(change) : (q.log_whole() - p.log_whole()) - lead;
+  const Pair shift = alike ? log1p(change) : difference(q.log_whole() - p.log_whole(), lead);
   for (Pair& one : d)
-    if (one.hi > -kInfinity) one = one - shift;
+    if (one.hi > -kInfinity) one = difference(one, shift);
 }
 
 double round_once(Pair value) { return value.hi + value.lo; }
@@ -127,8 +137,10 @@ void divergence(const SoftmaxRow& p, const SoftmaxRow& q, double temperature, do
     }
     sum = sum + term;
     if (!slopes) continue;
-    if (temperature != 1 && slope.hi != 0) slope = slope / pair(temperature);
-    slopes[i] = slope.hi * kLower;
+    // Divided while it is raised, unless it would overflow.
+    slopes[i] = temperature == 1 || slope.hi == 0 ? slope.hi * kLower
+                : temperature > 1e-200            ? slope.hi / temperature * kLower
+                                                  : slope.hi * kLower / temperature;
   }
   *loss = ruled_out ? kInfinity : round_once(sum);
 }
@@ -155,7 +167,8 @@ double focal(const SoftmaxRow& row, const double* t, double gamma, Pair* pulls) 
       continue;
     }
     const Pair surprise = log_whole - row.z[i];
-    sum = sum + damped * surprise;
+    // Beyond 1e290 the parts of a product would overflow.
+    sum = sum + (surprise.hi < 1e290 ? damped * surprise : pair(damped.hi * surprise.hi));
     // (1 - p)^(gamma - 1) log p has its limit at p = 1.
     const double ratio = missing.hi == 0 ? 1 : p * surprise.hi / missing.hi;
     pulls[i] = damped * (pair(1) + pair(gamma * ratio));

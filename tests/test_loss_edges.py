@@ -170,6 +170,32 @@ def test_infinite_logits_of_independent_labels(kernels):
     assert sm.binary_cross_entropy([0.0, -120.0], [0, 1], pos_weight=1) == pytest.approx(60.346574)
 
 
+def test_divergence_of_softmaxes_that_rule_classes_out(kernels):
+    """What p rules out is q's gain; logits as large as there are, at any temperature."""
+    loss, gradient = sm.kl_divergence([-inf, 0.0], [0.0, 0.0], temperature=0.5, return_grad=True)
+    assert loss == pytest.approx(math.log(2), rel=1e-15)
+    assert gradient.tolist() == [1, -1]
+    loss, gradient = sm.kl_divergence([700.0, 0.0, -inf], [700.0, 0.0, -1.7e308], return_grad=True)
+    assert loss == 0
+    assert not gradient.any()
+    loss, gradient = sm.kl_divergence([0.0, 1e300], [1e300, 0.0], temperature=4, return_grad=True)
+    assert loss == 2.5e299
+    assert gradient.tolist() == [0.25, -0.25]
+    assert sm.kl_divergence([1.7e308, -1.7e308], [-1.7e308, 1.7e308]) == inf
+
+
+def test_focal_loss_of_impossible_and_distant_classes(kernels):
+    loss, gradient = sm.focal_loss([-inf, 3.5], 0, return_grad=True)
+    assert loss == inf
+    assert gradient.tolist() == [-1, 1]
+    for gamma in (0.0, 2.0):
+        loss, gradient = sm.focal_loss([1.7e308, 0.0], 1, gamma=gamma, return_grad=True)
+        assert loss == 1.7e308
+        assert gradient.tolist() == [1, -1]
+    assert sm.focal_loss([inf, 0.0], 0) == 0
+    assert np.isnan(sm.focal_loss([inf, inf], 0))
+
+
 # Bad input.
 
 BAD = {

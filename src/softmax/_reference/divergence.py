@@ -21,6 +21,7 @@ from softmax._reference.pairs import (
     multiply,
     negative,
     pick,
+    rounded_total,
     select,
     total,
 )
@@ -60,7 +61,7 @@ def divergence(p: State, q: State) -> tuple[Array, Pair]:
     P, Q = p.probabilities(), q.probabilities()
     d = log_ratio(p, q, P)
     growth = expm1((np.minimum(d[0], 1), d[1]))
-    slopes = select(d[0] < 1, multiply(P, growth), add(Q, negative(P)))
+    slopes = select((d[0] < 1) & (P[0] > 0), multiply(P, growth), add(Q, negative(P)))
     near = np.abs(d[0]) < 1 / 64
     small = np.where(near, d[0], 0)
     series = np.zeros_like(small)
@@ -73,9 +74,8 @@ def divergence(p: State, q: State) -> tuple[Array, Pair]:
     far = add(slopes, negative(multiply(P, d)))
     terms = select(d[0] < 1, multiply(P, excess), far)
     terms = select(P[0] == 0, Q, terms)
-    high, low = total(terms)
-    ruled_out = ((d[0] == -np.inf) & (P[0] > 0)).any(axis=-1, keepdims=True)
-    return np.where(ruled_out, np.inf, high + low), slopes
+    ruled_out = (d[0] == -np.inf) & (P[0] > 0)
+    return rounded_total((np.where(ruled_out, np.inf, terms[0]), terms[1])), slopes
 
 
 def log_ratio(p: State, q: State, P: Pair) -> Pair:

@@ -19,6 +19,7 @@ from softmax._reference.pairs import (
     negative,
     pick,
     quick_two_sum,
+    rounded_total,
     select,
     total,
 )
@@ -140,7 +141,7 @@ def soft_loss(state: State, target: Array) -> tuple[Array, Array, Array]:
     target = target.astype(state.largest.dtype)
     terms = np.where(target == 0, 0, target * surprise(state, state.z))
     return (
-        sum_of_losses((terms, np.zeros_like(terms))),
+        rounded_total((terms, np.zeros_like(terms))),
         pulled(state, (target, np.zeros_like(target))),
         total((target, np.zeros_like(target)))[0],
     )
@@ -156,19 +157,14 @@ def focal_of(state: State, target: Array, gamma: float) -> tuple[Array, Array, A
     p, surprises = state.probabilities(), negative(state.log_probabilities())
     missing = complement(state, p)
     damped = multiply(given, power(missing, gamma))
-    terms = select(target == 0, given, multiply(damped, surprises))
+    terms = multiply(damped, surprises)
+    terms = select(target == 0, given, select(np.isinf(surprises[0]), surprises, terms))
     # (1 - p)^(gamma - 1) log p has its limit at p = 1, and p log p at p = 0.
     ratio = np.where(missing[0] == 0, 1, p[0] * surprises[0] / missing[0])
     ratio = np.where(p[0] == 0, 0, gamma * ratio)
     growth = one_and((ratio, np.zeros_like(ratio)))
     pulls = select(target == 0, given, multiply(damped, growth))
-    return sum_of_losses(terms), pulled(state, pulls), total(given)[0]
-
-
-def sum_of_losses(terms: Pair) -> Array:
-    """Return the sum of each row; infinite terms have no low part, and `total`'s grid no size."""
-    high, low = total(terms)
-    return np.where(np.isinf(terms[0]).any(-1, keepdims=True), np.inf, high + low)
+    return rounded_total(terms), pulled(state, pulls), total(given)[0]
 
 
 def complement(state: State, p: Pair) -> Pair:
