@@ -114,7 +114,11 @@ void log_ratio(const SoftmaxRow& p, const SoftmaxRow& q, std::vector<Pair>& d) {
     if (one.hi > -kInfinity) one = difference(one, shift);
 }
 
-double round_once(Pair value) { return value.hi + value.lo; }
+// A sum of terms that are not negative; what overflows has no low part.
+double rounded_total(Pair sum) {
+  const double total = sum.hi + sum.lo;
+  return total == total ? total : kInfinity;
+}
 
 void divergence(const SoftmaxRow& p, const SoftmaxRow& q, double temperature, double* loss,
                 double* slopes) {
@@ -142,7 +146,7 @@ void divergence(const SoftmaxRow& p, const SoftmaxRow& q, double temperature, do
                 : temperature > 1e-200            ? slope.hi / temperature * kLower
                                                   : slope.hi * kLower / temperature;
   }
-  *loss = ruled_out ? kInfinity : round_once(sum);
+  *loss = ruled_out ? kInfinity : rounded_total(sum);
 }
 
 // base^exponent for a base of at least 0.
@@ -173,7 +177,7 @@ double focal(const SoftmaxRow& row, const double* t, double gamma, Pair* pulls) 
     const double ratio = missing.hi == 0 ? 1 : p * surprise.hi / missing.hi;
     pulls[i] = damped * (pair(1) + pair(gamma * ratio));
   }
-  return infinite + round_once(sum);
+  return infinite + rounded_total(sum);
 }
 
 // p sum(a) - a for the pulls a; the top entry's is p (sum of the others) - a (1 - p).

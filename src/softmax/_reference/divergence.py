@@ -84,6 +84,7 @@ def log_ratio(p: State, q: State, P: Pair) -> Pair:
     nothing = np.full_like(p.z[0], -np.inf), np.zeros_like(p.z[0])
     gap = add(q.z, negative(p.z))
     lead = pick(gap, p.top)
+    lead = select(np.isfinite(lead[0]), lead, (np.zeros_like(lead[0]), np.zeros_like(lead[0])))
     gap = select(in_both, add(gap, negative(lead)), nothing)
     within = np.minimum(gap[0], HIGHEST), gap[1]
     change = total(select(P[0] > 0, multiply(P, expm1(within)), P))
