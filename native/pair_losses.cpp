@@ -51,9 +51,11 @@ struct SoftmaxRow {
   void subtract(const double* x, int64_t n, double max, double temperature) {
     // A power of two is divided out first, so that no intermediate over- or underflows.
     int exponent = 0;
-    const Pair divisor = pair(temperature == 1 ? 1 : std::frexp(temperature, &exponent));
+    if (temperature != 1) std::frexp(temperature, &exponent);
+    exponent = std::max(exponent, -1023);
+    const Pair divisor = pair(std::ldexp(temperature, -exponent));
     const double before = std::ldexp(1, -std::max(exponent, 0));
-    const double after = std::ldexp(1, std::min(-std::min(exponent, 0), 1023));
+    const double after = std::ldexp(1, -std::min(exponent, 0));
     for (int64_t i = 0; i < n; ++i) {
       Pair gap = two_sum(x[i] * before, -max * before);
       if (!(gap.hi > -1e290)) {  // too far for the parts of a quotient, and to matter
