@@ -217,7 +217,7 @@ def every_result():
     for number, (function, dtype, variant, family, length) in enumerate(cases()):
         x = draw(function, family, length, dtype)
         result = np.asarray(function(x, **function.variants[variant]))
-        results[str(number)] = result.view(np.uint16) if dtype == BFLOAT16 else result
+        results[str(number)] = result.view(np.uint16) if result.dtype == BFLOAT16 else result
     return results
 
 
