@@ -275,8 +275,9 @@ def test_every_instruction_set_is_within_bounds(results_by_target):
         exact = function.exact(draw(function, family, length, dtype), **function.variants[variant])
         for target, results in results_by_target.items():
             got = results[str(number)]
-            got = got.view(BFLOAT16) if dtype == BFLOAT16 else got
-            worst = np.max(function.errors(got, exact, dtype))
+            result_dtype = function.result_dtype(dtype)
+            got = got.view(BFLOAT16) if result_dtype == BFLOAT16 else got
+            worst = np.max(function.errors(got, exact, result_dtype))
             assert worst <= 1, (target, function.name, dtype, family, length)
 
 
