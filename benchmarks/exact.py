@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import catalog
+import families
 import oracle
 
-__all__ = ["catalog", "oracle"]
+__all__ = ["catalog", "families", "oracle"]

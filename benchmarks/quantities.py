@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.exact import catalog, oracle
+from benchmarks.exact import catalog, families, oracle
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Quantity:
 
     @property
     def families(self) -> list[str]:
-        return list(catalog.families_of(self.function))
+        return list(families.families_of(self.function))
 
     def draw(self, family: str, length: int, dtype: np.dtype, seed: int) -> np.ndarray:
-        return catalog.draw(self.function, family, length, dtype, seed)
+        return families.draw(self.function, family, length, dtype, seed)
 
     def given(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """What goes with x, by the names that `Arrays` has for it."""
@@ -69,7 +69,10 @@ class Quantity:
 
 
 def all_quantities() -> Iterator[Quantity]:
-    """One for each row of the catalog and each of its options."""
+    """One for each row of the catalog and each of its options.
+
+    Without layers, whose error is that of their matrix product.
+    """
     for function in catalog.FUNCTIONS:
-        for options in function.variants:
+        for options in function.variants if function.kind != "layer" else ():
             yield Quantity(function, options)

@@ -9,6 +9,7 @@
 
 #include "arrays.h"
 #include "cpu.h"
+#include "pair_losses.h"
 #include "parallel.h"
 #include "plan.h"
 
@@ -155,6 +156,50 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   const Kernels& kernels = chosen_kernels();
   parallel_for(job.softmax.bundles(), plan.job.n * job.softmax.bundle,
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
+}
+
+// The entries of an array of doubles; null where it was not given.
+inline double* doubles(const Given& given, const char* name, int64_t size) {
+  refuse_unless(given, name, NPY_DOUBLE, size);
+  return reinterpret_cast<double*>(given.array.data);
+}
+
+inline void divergence(nb::handle p_logits, nb::handle q_logits, nb::handle temperature,
+                       nb::handle loss, nb::handle gradient) {
+  const Given p(p_logits, "p_logits"), q(q_logits, "q_logits"), t(temperature, "temperature"),
+      l(loss, "loss"), g(gradient, "gradient");
+  if (p.array.dims != 2) refuse("p_logits", "rows");
+  DivergenceJob job;
+  job.rows = p.array.shape[0];
+  job.n = p.array.shape[1];
+  const int64_t entries = job.rows * job.n;
+  job.p_logits = doubles(p, "p_logits", entries);
+  job.q_logits = doubles(q, "q_logits", entries);
+  job.temperature = doubles(t, "temperature", job.rows);
+  job.loss = doubles(l, "loss", job.rows);
+  job.gradient = doubles(g, "gradient", entries);
+  parallel_for(job.n ? job.rows : 0, kPairCost * job.n,
+               [&](int64_t begin, int64_t end) { run(job, begin, end); });
+}
+
+inline void focal(nb::handle logits, nb::handle target, nb::handle weights, nb::handle loss,
+                  nb::handle gradient, double scale, double gamma) {
+  const Given x(logits, "logits"), t(target, "target"), w(weights, "weights"), l(loss, "loss"),
+      g(gradient, "gradient");
+  if (x.array.dims != 2) refuse("logits", "rows");
+  FocalJob job;
+  job.rows = x.array.shape[0];
+  job.n = x.array.shape[1];
+  const int64_t entries = job.rows * job.n;
+  job.logits = doubles(x, "logits", entries);
+  job.target = doubles(t, "target", entries);
+  job.weights = doubles(w, "weights", job.rows);
+  job.loss = doubles(l, "loss", job.rows);
+  job.gradient = doubles(g, "gradient", entries);
+  job.scale = scale;
+  job.gamma = gamma;
+  parallel_for(job.n ? job.rows : 0, kPairCost * job.n,
+               [&](int64_t begin, int64_t end) { run(job, begin, end); });
 }
 
 // Rows of contiguous logits: filtered into `out`, or drawn from with uniforms.

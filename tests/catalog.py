@@ -1,7 +1,7 @@
 """The one table of functions: what each is, how exact it must be, what it takes.
 
 Every cross-cutting test walks FUNCTIONS; adding a function to the package is one row here and one
-definition in oracle.py. The families of inputs that the accuracy tests draw from stand below it.
+definition in oracle.py and definitions.py. The inputs that the accuracy tests draw are families.py.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ _FLOAT32_UNITS = {np.dtype(np.float16): 2.0**13, BFLOAT16: 2.0**16}
 class Function:
     """One public function.
 
-    kind        "map" along an axis, "reduction" along an axis, or "elementwise"
+    kind        "map" along an axis, "reduction" along an axis, "elementwise", or "layer": of a
+                matrix of features, row by row
     ulp         largest error in float32 and float64; 16-bit results are rounded once from such
     subnormal   largest error of float32 and float64 results below the normal range, in units of
                 the smallest subnormal number, where it is a tighter bound
@@ -37,8 +38,10 @@ class Function:
     shortest    the length of the shortest slice there is
     domain      a key of FAMILIES
     cancels     a difference that is measured at the magnitude of its terms in every dtype
+    cancellation  down to which part of its terms a difference is measured at its own magnitude in
+                float64
+    narrowest   the narrowest dtype that results have
     composed    computed by NumPy around the kernels: no length of rows is a case of its own
-    float64_ulp the bound in float64, for what is computed in float64 and only then rounded
     """
 
     name: str
@@ -53,8 +56,9 @@ class Function:
     shortest: int = 0
     domain: str = "logits"
     cancels: bool = False
+    cancellation: float = 1.0
+    narrowest: np.dtype = DTYPES[0]
     composed: bool = False
-    float64_ulp: float | None = None
 
     def __str__(self):
         return self.name
@@ -94,13 +98,17 @@ class Function:
 
     def bound(self, dtype):
         """Return the largest error allowed where the result is normal."""
-        ulp = self.float64_ulp if dtype == np.float64 and self.float64_ulp else self.ulp
-        return once_rounded(ulp, dtype)
+        return once_rounded(self.ulp, dtype)
+
+    def result_dtype(self, dtype):
+        """Return the dtype of the results for x of a dtype."""
+        return dtype if dtype.itemsize >= self.narrowest.itemsize else self.narrowest
 
     def scale(self, exact, dtype):
         """Return the magnitude errors are measured at, None for that of the result."""
-        measured = self.cancels or dtype == np.float64
-        return getattr(exact, "scale", None) if measured else None
+        if hasattr(exact, "scale") and (self.cancels or dtype == np.float64):
+            return exact.scale * self.cancellation
+        return None
 
     def errors(self, got, exact, dtype):
         """Return each entry's error as a fraction of what is allowed.
@@ -159,9 +167,7 @@ def _teacher_and_labels(rng, shape, dtype):
     return *_direction(rng, shape, dtype), *_labels(rng, shape, dtype)
 
 
-def _loss_and_gradient(
-    name, loss, beside, keywords="axis", out=False, float64_ulp=(None, None), **both
-):
+def _loss_and_gradient(name, loss, beside, keywords="axis", out=False, cancels=None, **both):
     """Return two rows: the loss of each slice (of each entry without an axis), and its gradient."""
 
     def each(*given, **options):
@@ -177,19 +183,90 @@ def _loss_and_gradient(
     of_loss, of_gradient = ("reduction", "map") if "axis" in keywords else 2 * ("elementwise",)
     row = Function(
         name, of_loss, 3, keywords,
-        call=each, beside=beside, derivative=slope, float64_ulp=float64_ulp[0], **both,
+        call=each, beside=beside, derivative=slope, **both,
     )  # fmt: skip
     keywords += " out" * out
     row_of_gradient = Function(
         f"{name}_gradient", of_gradient, 4, keywords,
-        call=gradient, beside=beside, float64_ulp=float64_ulp[1], **both,
+        call=gradient, beside=beside, **(cancels or {}), **both,
     )  # fmt: skip
     return row, row_of_gradient
+
+
+# Layers: of features, a weight and a bias for five classes.
+
+
+def _layer(rng, shape, dtype):
+    d = shape[-1]
+    weight = rng.normal(size=(5, d)) / np.sqrt(max(d, 1))
+    return weight.astype(dtype), rng.normal(size=5).astype(dtype)
+
+
+def _layer_and_direction(rng, shape, dtype):
+    return *_layer(rng, shape, dtype), *_direction(rng, (*shape[:-1], 5), dtype)
+
+
+def _layer_and_labels(rng, shape, dtype):
+    return *_layer(rng, shape, dtype), *_labels(rng, (*shape[:-1], 5), dtype)
+
+
+def _of_layer(name, call, beside=_layer, **more):
+    """Return the row of a function of a matrix, called with any array whose last axis is d long."""
+
+    def rows(x, weight, bias, *of_rows, **options):
+        if np.ndim(x) == 2:  # a matrix as it is, be it a list
+            return call(x, weight, bias, *of_rows, **options)
+        x = np.asarray(x)
+        lead = x.shape[:-1]
+        of_rows = (np.reshape(part, (-1, *np.shape(part)[len(lead) :])) for part in of_rows)
+        result = call(x.reshape(-1, x.shape[-1]), weight, bias, *of_rows, **options)
+        return result.reshape((*lead, *result.shape[1:]))[()]
+
+    return Function(
+        name, "layer", 4, "", call=rows, beside=beside, domain="features", cancels=True,
+        composed=True, narrowest=DTYPES[2], **more,
+    )  # fmt: skip
+
+
+def _row_by_row(call):
+    """Call with one row at a time: of what is summed over rows, and of vectors."""
+
+    def each(x, weight, bias, *of_rows):
+        x = np.asarray(x)
+        return np.stack([call(x[i], weight, bias, *(p[i] for p in of_rows)) for i in range(len(x))])
+
+    return each
+
+
+def _layer_direction(x, d):
+    weight, bias = BY_NAME["softmax_layer"].second(x)
+    return sm.softmax_jvp(x @ weight.T + bias, d @ weight.T)
+
+
+def _linear_direction(x, d):
+    return (BY_NAME["linear_cross_entropy_X"](x) * d).sum(-1)
+
+
+def _linear_gradients(x, weight, bias, labels):
+    options = {"reduction": "sum", "return_grad": True}
+    return sm.linear_cross_entropy(x, weight, labels, bias, **options)[1]
 
 
 def _divergence(q_logits, p_logits, **options):
     """Of q from p: the gradient is that by q."""
     return sm.kl_divergence(p_logits, q_logits, **options)
+
+
+# Where a gradient is a difference, and what of it no working precision can know.
+#
+# p - t for a target t: whoever gives t in the dtype of the logits has rounded it, by up to half a
+# unit of t; the entry moves by as much. The kernels carry p in that dtype too.
+_GIVEN_TARGET = {"cancels": True}
+# q - p from logits alone, which are exact: but exponentials of different rationals come as near
+# each other as one likes without being equal, so that w bits of working precision give 4 units of
+# the entry down to about 2^(51 - w) of the terms. Pairs hold exponentials to 2^-63; two of the bits
+# go to the sums.
+_TWO_SOFTMAXES = {"cancellation": 2.0**-10}
 
 
 _TEMPERATURES = ({}, {"temperature": 0.7}, {"temperature": 1000.0})
@@ -252,17 +329,17 @@ FUNCTIONS = [
     *_loss_and_gradient("cross_entropy", sm.cross_entropy, _labels, shortest=1, out=True),
     *_loss_and_gradient(
         "cross_entropy_soft", sm.cross_entropy, _distribution,
-        domain="moderate logits", out=True, cancels=True,
+        domain="moderate logits", out=True, cancels=_GIVEN_TARGET,
     ),
     *_loss_and_gradient(
         "focal_loss", sm.focal_loss, _labels,
-        shortest=1, domain="moderate logits", composed=True, float64_ulp=(6, 4),
+        shortest=1, domain="moderate logits", composed=True,
         variants=({}, {"gamma": 0.5}),
     ),
     *_loss_and_gradient(
         "kl_divergence", _divergence, _direction,
-        keywords="axis temperature", domain="moderate logits", composed=True, float64_ulp=(4, 5),
-        variants=({}, {"temperature": 0.7}),
+        keywords="axis temperature", domain="moderate logits", composed=True,
+        variants=({}, {"temperature": 0.7}), cancels=_TWO_SOFTMAXES,
     ),
     *_loss_and_gradient(
         "distillation_loss", sm.distillation_loss, _teacher_and_labels,
@@ -271,7 +348,34 @@ FUNCTIONS = [
     ),
     *_loss_and_gradient(
         "binary_cross_entropy", sm.binary_cross_entropy, _chances,
-        keywords="0d", domain="moderate logits", cancels=True,
+        keywords="0d", domain="moderate logits", cancels=_GIVEN_TARGET,
+    ),
+    _of_layer(
+        "softmax_layer", sm.softmax_layer,
+        derivative=_layer_direction, variants=({}, {"temperature": 0.7}),
+    ),
+    _of_layer("softmax_layer_jacobian", _row_by_row(sm.softmax_layer_jacobian)),
+    _of_layer(
+        "softmax_layer_vjp_X", lambda x, w, b, dp: sm.softmax_layer_vjp(x, w, dp, b)[0],
+        _layer_and_direction,
+    ),
+    _of_layer(
+        "softmax_layer_vjp_weight",
+        _row_by_row(lambda x, w, b, dp: sm.softmax_layer_vjp(x[None], w, [dp], b)[1]),
+        _layer_and_direction,
+    ),
+    _of_layer(
+        "linear_cross_entropy",
+        lambda x, w, b, y: sm.linear_cross_entropy(x, w, y, b, reduction="none"),
+        _layer_and_labels, derivative=_linear_direction,
+    ),
+    _of_layer(
+        "linear_cross_entropy_X", lambda *given: _linear_gradients(*given)[0], _layer_and_labels
+    ),
+    _of_layer(
+        "linear_cross_entropy_weight",
+        _row_by_row(lambda x, w, b, y: _linear_gradients(x[None], w, b, [y])[1]),
+        _layer_and_labels,
     ),
 ]  # fmt: skip
 
@@ -282,62 +386,3 @@ def having(*kinds, keyword=None):
     """Select rows: having("map", "reduction") or having(keyword="where")."""
     rows = [f for f in FUNCTIONS if not kinds or f.kind in kinds]
     return [f for f in rows if keyword is None or f.takes(keyword)]
-
-
-# Families of inputs: (rng, length, finfo of the dtype) -> float64 logits, cast by `draw`.
-def _subnormal_results(rng, n, info):
-    """Let the largest entry be 0 and the others straddle the edge of the normal range."""
-    x = np.log(float(info.tiny)) - rng.uniform(-2, 1.2 * np.log(2) * info.nmant, n)
-    x[rng.integers(n)] = 0.0
-    return x
-
-
-def _extremes(rng, n, info):
-    largest, tiny = float(info.max), float(info.tiny)
-    return rng.choice([largest, -largest, largest / 2, 1.0, 0.0, -0.0, tiny, -tiny / 4], n)
-
-
-def _one_dominant(rng, n, info):
-    x = rng.normal(size=n)
-    x[rng.integers(n)] = -np.log(float(info.eps)) * rng.uniform(0.5, 3)
-    return x
-
-
-LOGITS = {
-    "N(0,1)": lambda rng, n, info: rng.normal(0, 1, n),
-    "N(0,3)": lambda rng, n, info: rng.normal(0, 3, n),
-    "N(0,100)": lambda rng, n, info: rng.normal(0, 100, n),
-    "uniform": lambda rng, n, info: rng.uniform(-1, 1, n) * min(1e6, float(info.max)),
-    "near ties": lambda rng, n, info: 3.0 + rng.integers(0, 5, n) * 4 * float(info.eps),
-    "one dominant": _one_dominant,
-    "subnormal results": _subnormal_results,
-    "float extremes": _extremes,
-}
-PROBABILITIES = {
-    "N(0,1)": lambda rng, n, info: rng.uniform(0, 1, n),
-    "N(0,3)": lambda rng, n, info: 10.0 ** rng.uniform(np.log10(float(info.tiny)), 0, n),
-    "near ties": lambda rng, n, info: 0.5 + rng.integers(-5, 6, n) * float(info.eps),
-    "one dominant": lambda rng, n, info: 1.0 - rng.integers(1, 50, n) * float(info.epsneg),
-    "subnormal results": lambda rng, n, info: float(info.tiny) * rng.uniform(0, 2, n),
-}
-
-
-FAMILIES = {
-    "logits": LOGITS,
-    # Products of extremes, and their sums, may overflow on the way.
-    "moderate logits": {name: drawn for name, drawn in LOGITS.items() if name != "float extremes"},
-    "probabilities": PROBABILITIES,
-}
-
-
-def draw(function, family, length, dtype, seed=0):
-    """Draw one row of inputs in the dtype."""
-    rng = np.random.default_rng([seed, length, sum(family.encode())])
-    x = families_of(function)[family](rng, length, ml_dtypes.finfo(dtype)).astype(dtype)
-    if function.domain == "probabilities":
-        x = np.clip(x, ml_dtypes.finfo(dtype).smallest_subnormal, 1 - ml_dtypes.finfo(dtype).epsneg)
-    return x.astype(dtype)
-
-
-def families_of(function):
-    return FAMILIES[function.domain]

@@ -1,117 +1,28 @@
-"""What every function should return: mpmath definitions, their fast twins, errors in ulp.
+"""What every function should return, exactly, for arrays of any shape; and errors in ulp.
 
-DEFINITIONS holds the textbook formula of each function for one row of mpmath numbers, with so many
-digits that nothing in it needs care. The functions below say the same for arrays of any shape
-(the axis last, finite entries) in the arithmetic of wide.py, arranged so that nothing cancels;
-test_accuracy.py holds the two against each other. Both are indifferent to how the package works.
+The functions say what those of definitions.py do (the axis last, finite entries) in the arithmetic
+of wide.py, arranged so that nothing cancels; test_accuracy.py holds the two against each other.
+Both are indifferent to how the package works.
 """
 
 import ml_dtypes
-import mpmath
 import numpy as np
 
 import wide
 from wide import Wide
-
-# exp(-745) next to 1, or a logarithm next to 1e308, takes some 340 digits to see.
-DIGITS = 360
-
-E = np.frompyfunc(mpmath.exp, 1, 1)
-L = np.frompyfunc(mpmath.log, 1, 1)
-
-
-def _softmax(x):
-    return E(x) / E(x).sum()
-
-
-def _tangent(x, dx):
-    p = _softmax(x)
-    return p * (dx - (p * dx).sum())
-
-
-def _entropy(p):
-    return -(p * L(p)).sum()
-
-
-def _focal_gradient(x, y, gamma):
-    p = _softmax(x)
-    missing = sum(np.delete(p, y))  # 1 - p
-    if not missing:
-        return 0 * p
-    pull = missing**gamma - gamma * p[y] * missing ** (gamma - 1) * L(p[y])
-    return pull * (p - (np.arange(len(x)) == y))
-
-
-def _distilled(soft, hard, T, alpha):
-    return (1 - alpha) * T**2 * soft + alpha * hard
-
-
-def _divergence(x, y):
-    p, q = _softmax(y), _softmax(x)
-    return (p * L(p / q)).sum()
-
-
-DEFINITIONS = {
-    "softmax": lambda x, temperature=1: _softmax(x / temperature),
-    "log_softmax": lambda x, temperature=1: L(_softmax(x / temperature)),
-    "logsumexp": lambda x, weights=1: L((weights * E(x)).sum()),
-    "logmeanexp": lambda x: L(E(x).sum() / len(x)),
-    "cumulative_logsumexp": lambda x: L(np.cumsum(E(x))),
-    "smooth_max": lambda x, k=1: L(E(k * x).sum()) / k,
-    "mellowmax": lambda x, omega=1: L(E(omega * x).sum() / len(x)) / omega,
-    "hardmax": lambda x: (x == max(x)) * mpmath.mpf(1) / (x == max(x)).sum(),
-    "entropy": lambda x, temperature=1: _entropy(_softmax(x / temperature)),
-    "sigmoid": lambda x: 1 / (1 + E(-x)),
-    "log_sigmoid": lambda x: -L(1 + E(-x)),
-    "softplus": lambda x: L(1 + E(x)),
-    "logit": lambda p: L(p / (1 - p)),
-    "softmax_jvp": lambda x, dx, temperature=1: _tangent(x / temperature, dx / temperature),
-    "softmax_vjp": lambda x, dp, temperature=1: _tangent(x / temperature, dp / temperature),
-    "softmax_jacobian": lambda x: np.diag(_softmax(x)) - np.outer(_softmax(x), _softmax(x)),
-    "cross_entropy": lambda x, target: -L(_softmax(x))[target],
-    "cross_entropy_gradient": lambda x, target: _softmax(x) - (np.arange(len(x)) == target),
-    "cross_entropy_soft": lambda x, target: -(target * L(_softmax(x))).sum(),
-    "cross_entropy_soft_gradient": lambda x, target: sum(target) * _softmax(x) - target,
-    "focal_loss": lambda x, y, gamma=2: -((1 - _softmax(x)[y]) ** gamma) * L(_softmax(x)[y]),
-    "focal_loss_gradient": lambda x, y, gamma=2: _focal_gradient(x, y, gamma),
-    "kl_divergence": lambda x, p, temperature=1: _divergence(x / temperature, p / temperature),
-    "kl_divergence_gradient": lambda x, p, temperature=1: (
-        (_softmax(x / temperature) - _softmax(p / temperature)) / temperature
-    ),
-    "distillation_loss": lambda x, p, y, temperature=2, alpha=0.5: _distilled(
-        _divergence(x / temperature, p / temperature), -L(_softmax(x))[y], temperature, alpha
-    ),
-    "distillation_loss_gradient": lambda x, p, y, temperature=2, alpha=0.5: _distilled(
-        (_softmax(x / temperature) - _softmax(p / temperature)) / temperature,
-        _softmax(x) - (np.arange(len(x)) == y), temperature, alpha,
-    ),
-    "binary_cross_entropy": lambda x, t: t * L(1 + E(-x)) + (1 - t) * L(1 + E(x)),
-    "binary_cross_entropy_gradient": lambda x, t: 1 / (1 + E(-x)) - t,
-}  # fmt: skip
-
-
-def definition(name, x, *more, **options):
-    """Evaluate a definition on one row, as a Wide."""
-    with mpmath.workdps(DIGITS):
-        x, *more = (_as_mpmath(v) if np.ndim(v) else v for v in (x, *more))
-        options = {k: _as_mpmath(v) if np.ndim(v) else mpmath.mpf(v) for k, v in options.items()}
-        return Wide.from_mpmath(DEFINITIONS[name](x, *more, **options))
-
-
-def _as_mpmath(values):
-    return np.array([mpmath.mpf(float(v)) for v in values], dtype=object)
 
 
 class _State:
     """A slice reduced: where its largest entry m is, exp(x - m), and the sum without that one."""
 
     def __init__(self, x, where=True, temperature=1.0):
-        x = np.asarray(x).astype(np.float64)
+        exact = Wide.of(x)
+        x = exact.to_float64()
         takes_part = np.broadcast_to(where, x.shape)
         candidates = np.where(takes_part, x, -np.inf)
         self.top = np.argmax(candidates, axis=-1)[..., None]
         self.maximum = np.take_along_axis(x, self.top, -1)
-        self.below = (Wide.of(x) - self.maximum) / temperature  # <= 0
+        self.below = (exact - exact.take(self.top)) / temperature  # <= 0
         self.exp = wide.where(takes_part, wide.exp(wide.where(takes_part, self.below, 0.0)), 0.0)
         self.is_top = np.arange(x.shape[-1]) == self.top
         self.others = wide.where(self.is_top, 0.0, self.exp).sum(keepdims=True)
@@ -347,6 +258,84 @@ def binary_cross_entropy(logits, target):
 def binary_cross_entropy_gradient(logits, target):
     t = Wide.of(target)
     return _difference((1.0 - t) * sigmoid(logits), t * sigmoid(-Wide.of(logits)))
+
+
+# Layers: rounding moves a logit by a part of the sum of its absolute terms, and a relative error of
+# probabilities is the absolute one of logits, so that is what errors are measured at.
+
+
+def _layer_logits(x, weight, bias):
+    terms = Wide.of(np.asarray(x)[..., None, :]) * np.asarray(weight)
+    size = (abs(terms).sum() + np.abs(np.asarray(bias).astype(np.float64))).to_float64()
+    return terms.sum() + bias, 1.0 + 4.0 * size.max(-1)[..., None]
+
+
+def softmax_layer(x, weight, bias, *, temperature=1.0):
+    z, size = _layer_logits(x, weight, bias)
+    p = softmax(z, temperature=temperature)
+    p.scale = p * size / temperature if temperature < 1 else p * size
+    return p
+
+
+def softmax_layer_jacobian(x, weight, bias):
+    z, size = _layer_logits(x, weight, bias)
+    entries = _outer(softmax_jacobian(z), x)
+    shape = (*np.shape(x)[:-1], len(bias), -1)
+    result = Wide(
+        *(np.reshape(part, shape) for part in (entries.high, entries.low, entries.exponent))
+    )
+    result.scale = abs(result) * size[..., None]
+    return result
+
+
+def softmax_layer_vjp_X(x, weight, bias, dp):  # noqa: N802
+    z, size = _layer_logits(x, weight, bias)
+    slopes = softmax_vjp(z, dp)
+    return _times_weight(slopes, slopes.scale * size, weight)
+
+
+def softmax_layer_vjp_weight(x, weight, bias, dp):
+    z, size = _layer_logits(x, weight, bias)
+    slopes = softmax_vjp(z, dp)
+    result = _outer(slopes, x)
+    result.scale = abs(_outer(slopes.scale * size, x))
+    return result
+
+
+def linear_cross_entropy(x, weight, bias, target):
+    z, size = _layer_logits(x, weight, bias)
+    loss = cross_entropy(z, target)
+    loss.scale = loss + size[..., 0]
+    return loss
+
+
+def linear_cross_entropy_X(x, weight, bias, target):  # noqa: N802
+    z, size = _layer_logits(x, weight, bias)
+    slopes = cross_entropy_gradient(z, target)
+    return _times_weight(slopes, abs(slopes) * size, weight)
+
+
+def linear_cross_entropy_weight(x, weight, bias, target):
+    z, size = _layer_logits(x, weight, bias)
+    slopes = cross_entropy_gradient(z, target)
+    result = _outer(slopes, x)
+    result.scale = abs(result) * size[..., None]
+    return result
+
+
+def _times_weight(slopes, scale, weight):
+    by_class = np.asarray(weight).T  # (d, K)
+    result = (Wide(*_expand(slopes, -2)) * by_class).sum()
+    result.scale = abs(Wide(*_expand(scale, -2)) * by_class).sum()
+    return result
+
+
+def _outer(slopes, x):
+    """Return each slope times each feature."""
+    features = np.asarray(x).astype(np.float64)
+    for _ in range(slopes.high.ndim - features.ndim + 1):
+        features = features[..., None, :]
+    return Wide(*_expand(slopes, -1)) * features
 
 
 def _last(labels):

@@ -12,8 +12,10 @@ import pytest
 import oracle
 import softmax as sm
 import wide
-from catalog import BFLOAT16, BY_NAME, DTYPES, FUNCTIONS, LOGITS, draw, families_of, having
-from oracle import definition, ulp_error
+from catalog import BFLOAT16, BY_NAME, DTYPES, FUNCTIONS, having
+from definitions import definition
+from families import LOGITS, draw, families_of
+from oracle import ulp_error
 from wide import Wide
 
 LENGTHS = (1, 2, 3, 10, 100, 1000, 4097)
@@ -114,12 +116,13 @@ def check(function, family, lengths, dtype, variant):
     for length in lengths:
         x, expected = exact(function, family, length, dtype, tuple(variant.items()))
         got = function(x, **variant)
-        assert np.asarray(got).dtype == dtype
-        errors = function.errors(got, expected, dtype)
+        result_dtype = function.result_dtype(dtype)
+        assert np.asarray(got).dtype == result_dtype
+        errors = function.errors(got, expected, result_dtype)
         worst = np.argmax(errors)
         assert np.ravel(errors)[worst] <= 1, (
-            f"{np.ravel(errors)[worst] * function.bound(dtype):.3g} ulp at {worst} of {length}, "
-            f"allowed {function.bound(dtype):.3g}: got {np.ravel(got)[worst]!r}, "
+            f"{np.ravel(errors)[worst] * function.bound(result_dtype):.3g} ulp at {worst} of "
+            f"{length}, allowed {function.bound(result_dtype):.3g}: got {np.ravel(got)[worst]!r}, "
             f"exact {np.ravel(expected.to_float64())[worst]!r}"
         )
 

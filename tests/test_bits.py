@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import softmax as sm
-from catalog import BFLOAT16, DTYPES, FUNCTIONS, draw, having
+from catalog import BFLOAT16, DTYPES, FUNCTIONS, having
+from families import draw, families_of
 
 LENGTHS = [*range(1, 71), 100, 1000, 4096, 5000, 33_000]
 FUSED = {"x86-64-v3", "x86-64-v4", "aarch64"}  # instruction sets with a fused multiply-add
@@ -241,6 +242,8 @@ def cases():
         for dtype in DTYPES:
             for variant in range(len(function.variants)):
                 for family in ("N(0,3)", "one dominant", "subnormal results"):
+                    if family not in families_of(function):
+                        continue
                     for length in (1, 3, 16, 70, 1000, 5000) if variant == 0 else (70,):
                         yield function, dtype, variant, family, length
     for name in ("softmax", "logsumexp"):
@@ -255,7 +258,7 @@ def every_result():
     for number, (function, dtype, variant, family, length) in enumerate(cases()):
         x = draw(function, family, length, dtype)
         result = np.asarray(function(x, **function.variants[variant]))
-        results[str(number)] = result.view(np.uint16) if dtype == BFLOAT16 else result
+        results[str(number)] = result.view(np.uint16) if result.dtype == BFLOAT16 else result
     return results
 
 
@@ -313,8 +316,9 @@ def test_every_instruction_set_is_within_bounds(results_by_target):
         exact = function.exact(draw(function, family, length, dtype), **function.variants[variant])
         for target, results in results_by_target.items():
             got = results[str(number)]
-            got = got.view(BFLOAT16) if dtype == BFLOAT16 else got
-            worst = np.max(function.errors(got, exact, dtype))
+            result_dtype = function.result_dtype(dtype)
+            got = got.view(BFLOAT16) if result_dtype == BFLOAT16 else got
+            worst = np.max(function.errors(got, exact, result_dtype))
             assert worst <= 1, (target, function.name, dtype, family, length)
 
 

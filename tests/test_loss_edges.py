@@ -88,6 +88,50 @@ def test_nothing_expected_of_an_impossible_class(kernels):
     assert not excused[1].any()
 
 
+def test_classes_left_out_by_their_logits(kernels):
+    """pytorch/pytorch#63004: of a class that is to play no part, -inf is the logit, not a label."""
+    for left_out in (-inf, -1e30):
+        logits = np.array([[left_out, 1.0, 1.0], [left_out, 1.0, 1.0]])
+        loss, gradient = sm.cross_entropy(logits, [1, 2], return_grad=True, reduction="none")
+        np.testing.assert_allclose(loss, math.log(2), rtol=1e-15)
+        assert gradient.tolist() == [[0, -0.5, 0.5], [0, 0.5, -0.5]]
+
+
+@pytest.mark.parametrize("target", [[0, 1], [[1.0, 0.0], [0.0, 1.0]]], ids=["labels", "soft"])
+def test_class_weights_weigh_the_smoothed_part_too(kernels, target):
+    """pytorch/pytorch#104776: weights move the minimum; by the stated formula, and only by it."""
+    logits, weight, s = np.array([[0.3, 0.7], [1.0, -0.5]]), np.array([0.1, 0.9]), 0.1
+    t = ((1 - s) * np.eye(2) + s / 2) * weight
+    expected = -(t * (logits - np.logaddexp(*logits.T)[:, None])).sum(1)
+    options = {"class_weight": weight, "label_smoothing": s}
+    got = sm.cross_entropy(logits, target, reduction="none", **options)
+    np.testing.assert_allclose(got, expected, rtol=1e-15)
+    # The logits whose softmax is the weighted target are the minimum.
+    _, gradient = sm.cross_entropy(np.log(t), target, return_grad=True, **options)
+    np.testing.assert_allclose(gradient, 0, atol=1e-16)
+
+
+def test_smoothed_labels_along_any_axis(kernels):
+    """google-deepmind/optax#1486: one-hot rows had to be made, smoothed and moved by hand."""
+    logits = np.random.default_rng(5).normal(0, 3, (3, 7, 4))
+    labels = np.random.default_rng(6).integers(0, 7, (3, 4))
+    one_hot = np.moveaxis(np.eye(7)[labels], -1, 1)
+    smoothed = 0.8 * one_hot + 0.2 / 7
+    by_label = sm.cross_entropy(logits, labels, 1, label_smoothing=0.2, return_grad=True)
+    by_hand = sm.cross_entropy(logits, smoothed, 1, return_grad=True)
+    assert by_label[0] == pytest.approx(by_hand[0], rel=1e-15)
+    np.testing.assert_allclose(by_label[1], by_hand[1], rtol=1e-14, atol=1e-17)
+
+
+def test_large_logits_are_not_clipped(kernels):
+    """keras-team/keras#17634: 16.118, the -log of a clipped 1e-7, where the loss is 35.7."""
+    logits = np.array([[14.4, 50.1, 3.5]])
+    exact = 50.1 - 14.4 + math.log1p(math.exp(14.4 - 50.1) + math.exp(3.5 - 50.1))
+    for target in ([0], [[1, 0, 0]], [[1.0, 0.0, 0.0]]):
+        assert sm.cross_entropy(logits, target) == pytest.approx(exact, rel=1e-15)
+    assert sm.cross_entropy([[14.4, 10.1, 3.5]], [0]) == pytest.approx(0.01349, abs=1e-5)
+
+
 def test_smoothing_with_impossible_classes(kernels):
     """An infinite loss, as the formula says, but never nan, and a gradient to go by."""
     loss, gradient = sm.cross_entropy([0.0, 0.0, -inf], 0, label_smoothing=0.3, return_grad=True)
@@ -124,6 +168,32 @@ def test_infinite_logits_of_independent_labels(kernels):
     assert gradient == -0.9
     assert np.isfinite(sm.binary_cross_entropy([-2.3135e307, 6.6756e307], [1, 1]))
     assert sm.binary_cross_entropy([0.0, -120.0], [0, 1], pos_weight=1) == pytest.approx(60.346574)
+
+
+def test_divergence_of_softmaxes_that_rule_classes_out(kernels):
+    """What p rules out is q's gain; logits as large as there are, at any temperature."""
+    loss, gradient = sm.kl_divergence([-inf, 0.0], [0.0, 0.0], temperature=0.5, return_grad=True)
+    assert loss == pytest.approx(math.log(2), rel=1e-15)
+    assert gradient.tolist() == [1, -1]
+    loss, gradient = sm.kl_divergence([700.0, 0.0, -inf], [700.0, 0.0, -1.7e308], return_grad=True)
+    assert loss == 0
+    assert not gradient.any()
+    loss, gradient = sm.kl_divergence([0.0, 1e300], [1e300, 0.0], temperature=4, return_grad=True)
+    assert loss == 2.5e299
+    assert gradient.tolist() == [0.25, -0.25]
+    assert sm.kl_divergence([1.7e308, -1.7e308], [-1.7e308, 1.7e308]) == inf
+
+
+def test_focal_loss_of_impossible_and_distant_classes(kernels):
+    loss, gradient = sm.focal_loss([-inf, 3.5], 0, return_grad=True)
+    assert loss == inf
+    assert gradient.tolist() == [-1, 1]
+    for gamma in (0.0, 2.0):
+        loss, gradient = sm.focal_loss([1.7e308, 0.0], 1, gamma=gamma, return_grad=True)
+        assert loss == 1.7e308
+        assert gradient.tolist() == [1, -1]
+    assert sm.focal_loss([inf, 0.0], 0) == 0
+    assert np.isnan(sm.focal_loss([inf, inf], 0))
 
 
 # Bad input.

@@ -8,8 +8,9 @@ import pytest
 
 import oracle
 import softmax as sm
-from catalog import BFLOAT16, DTYPES, LOGITS, draw, once_rounded
+from catalog import BFLOAT16, DTYPES, once_rounded
 from catalog import BY_NAME as FUNCTION
+from families import LOGITS, draw
 
 inf, nan = np.inf, np.nan
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -335,9 +336,16 @@ def test_out(kernels, dtype, classes):
         assert np.array_equal(out, gradient)
 
 
-@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64])
+@pytest.mark.parametrize("integer", np.typecodes["AllInteger"])
 def test_labels_of_any_integer_dtype(kernels, integer):
-    assert sm.cross_entropy(X, LABELS.astype(integer)) == sm.cross_entropy(X, LABELS)
+    labels = LABELS.astype(integer)
+    for loss in (sm.cross_entropy, sm.focal_loss):
+        assert loss(X, labels) == loss(X, LABELS)
+        assert loss(X, labels, ignore_index=2) == loss(X, LABELS, ignore_index=2)
+        assert loss(X, labels, ignore_index=[-100, 2]) == loss(X, LABELS, ignore_index=2)
+    beyond = np.array([0, np.iinfo(integer).max, 2, 2, 1, 3], integer)
+    with pytest.raises(IndexError, match=rf"got {beyond[1]} at position \[1\]"):
+        sm.cross_entropy(X, beyond)
     assert sm.cross_entropy(X.tolist(), LABELS.tolist()) == sm.cross_entropy(X, LABELS)
 
 

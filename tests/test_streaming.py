@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import softmax as sm
-from catalog import BFLOAT16, LOGITS
+from catalog import BFLOAT16
+from families import LOGITS
 from oracle import ulp_error
 from softmax import OnlineLogSumExp
 from wide import Wide

@@ -181,7 +181,8 @@ def label_target(
     """Check labels of any shape and flatten them."""
     left_out = ignored_labels(labels, ignore_index)
     check_labels(labels, n_classes, left_out)
-    flat = np.ascontiguousarray(labels.reshape(-1).astype(np.int64, copy=False))
+    # A view, as NumPy takes C's long long for int64 where kernels know only one of the two.
+    flat = np.ascontiguousarray(labels.reshape(-1).astype(np.int64, copy=False)).view(np.int64)
     counted = None
     if left_out is not None:
         counted = ~left_out.reshape(-1)

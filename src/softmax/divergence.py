@@ -1,8 +1,4 @@
-"""The distance between two softmaxes, and the distillation loss built on it.
-
-With d = log(q / p), sum(p log(p / q)) is the sum of p (exp(d) - 1 - d): no term is negative, so
-that nothing cancels however near p and q are.
-"""
+"""The distance between two softmaxes, and the distillation loss built on it."""
 
 import math
 from typing import Any
@@ -10,9 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softmax._inputs import Array, Slices, kernel_for
+from softmax._inputs import Slices, kernel_for
 from softmax._kernels import kernels
-from softmax._reference.pairs import two_sum
 from softmax._targets import (
     check_options,
     read_logits,
@@ -25,8 +20,6 @@ from softmax._targets import (
 )
 from softmax.losses import cross_entropy
 from softmax.maxima import as_number
-
-SERIES = tuple(1 / math.factorial(k) for k in range(14, 1, -1))  # of (exp(d) - 1 - d) / d^2
 
 
 def kl_divergence(
@@ -95,74 +88,16 @@ def kl_divergence(
     losses = np.zeros(len(p), wide_dtype(dtype))
     slopes = np.empty(p.shape, dtype) if return_grad else None
     scale = 1 / max(1, len(p)) if reduction == "mean" else 1.0
+    kernel = kernel_for(dtype, kernels, "kl_divergence")
     for part in row_blocks(*p.shape):
-        divergence, slope = divergence_rows(
-            p[part].astype(losses.dtype, order="C"),
-            q[part].astype(losses.dtype, order="C"),
-            None if t is None else np.ascontiguousarray(t[part]),
-        )
-        losses[part] = scale * divergence
-        if slopes is not None:
+        rows_p, rows_q = (a[part].astype(losses.dtype, order="C") for a in (p, q))
+        slope = np.empty_like(rows_p) if return_grad else None
+        t_part = None if t is None else np.ascontiguousarray(t[part])
+        kernel(rows_p, rows_q, t_part, losses[part], slope)
+        if slopes is not None and slope is not None:
             slopes[part] = scale * slope
-    loss = reduced(losses, reduction, without_axis(given_p, axis), dtype)
+    loss = reduced(scale * losses, reduction, without_axis(given_p, axis), dtype)
     return loss if slopes is None else (loss, shaped(slopes, given_p, axis))
-
-
-def divergence_rows(x_p: Array, x_q: Array, temperature: Array | None) -> tuple[Array, Array]:
-    """Return the divergence of each pair of rows, and its derivative by x_q."""
-    p, log_p = tempered(x_p, temperature)
-    q, log_q = tempered(x_q, temperature)
-    with np.errstate(all="ignore"):
-        t = np.ones((len(x_p), 1)) if temperature is None else temperature
-        # Limits of the temperature, and classes that one of the two rules out, leave the plain way.
-        alike = np.isfinite(x_p) & np.isfinite(x_q) | (x_p == -np.inf) & (x_q == -np.inf)
-        tame: Any = np.logical_and.reduce(alike, axis=1, keepdims=True) & (t > 0) & (t < np.inf)
-        gap, ratio = log_ratio(x_p, x_q, p, log_p, t)
-        d = np.where(tame, ratio, log_q - log_p)
-        near = d < 30  # beyond, exp(d) may overflow where p exp(d) = q does not
-        terms = np.where(near, p * excess(d), (q - p) - p * d)
-        terms = np.where(p == 0, q, terms)
-        # Where p and q are near each other the ratio knows more than their difference, unless it
-        # comes from a wide gap.
-        close = (p > 0) & (gap > -1) & (d < 0.5)
-        slopes = np.where(close, p * np.expm1(d), q - p)
-        slopes = np.where(slopes == 0, slopes, slopes / t)
-        undefined: Any = np.logical_or.reduce(np.isnan(p) | np.isnan(q), axis=1, keepdims=True)
-        losses = np.where(undefined[:, 0], np.nan, terms.sum(1))
-        return losses, np.where(undefined, np.nan, slopes)
-
-
-def tempered(x: Array, temperature: Array | None) -> tuple[Array, Array]:
-    """Return the probabilities of rows and their logarithms."""
-    p, log_p = np.empty_like(x), np.empty_like(x)
-    kernel_for(x.dtype, kernels, "softmax")(x, p, 1, None, temperature, None)
-    kernel_for(x.dtype, kernels, "log_softmax")(x, log_p, 1, None, temperature, None)
-    return p, log_p
-
-
-def log_ratio(
-    x_p: Array, x_q: Array, p: Array, log_p: Array, temperature: Array
-) -> tuple[Array, Array]:
-    """Return the differences of the logits, relative to the largest, and log(q / p) from them."""
-    high, low = two_sum(x_q, -x_p)
-    high = np.where(np.isnan(high), -np.inf, high)  # what both rule out
-    top = np.argmax(high, axis=1)[:, None]
-    high -= np.take_along_axis(high, top, 1)
-    low = np.where(np.isfinite(low), low, 0)
-    gap = (high + (low - np.take_along_axis(low, top, 1))) / temperature  # <= 0
-    change = (p * np.expm1(gap)).sum(1, keepdims=True)
-    total: Array = np.empty_like(change)
-    kernel_for(gap.dtype, kernels, "logsumexp")(log_p + gap, total, 1, None, None, None)
-    return gap, gap - np.where(change > -0.5, np.log1p(change), total)
-
-
-def excess(d: Array) -> Array:
-    """Return exp(d) - 1 - d."""
-    small = np.where(np.abs(d) < 0.5, d, 0)
-    series = np.zeros_like(d)
-    for coefficient in SERIES:
-        series = series * small + coefficient
-    return np.where(np.abs(d) < 0.5, small * small * series, np.expm1(d) - d)
 
 
 def distillation_loss(

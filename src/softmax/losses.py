@@ -244,36 +244,17 @@ def focal_loss(
     rows = rows_along(x, axis)
     losses = np.zeros(len(rows), wide_dtype(x.dtype))
     slopes = np.empty(rows.shape, x.dtype) if return_grad else None
+    kernel = kernel_for(x.dtype, kernels, "focal_loss")
     for part in row_blocks(*rows.shape):
-        weights = t.weights_of(part, scale)
-        losses[part], slope = focal_rows(rows[part], t.rows(part, losses.dtype), weights, gamma)
+        block = rows[part].astype(losses.dtype, order="C")
+        slope = None if slopes is None else np.empty_like(block)
+        weights = None if t.weights is None else t.weights[part]
+        rows_of_target = t.rows(part, losses.dtype)
+        kernel(block, rows_of_target, weights, losses[part], slope, scale, float(gamma))
         if slopes is not None:
             slopes[part] = slope
     loss = reduced(losses, reduction, without_axis(x, axis), x.dtype)
     return loss if slopes is None else (loss, shaped(slopes, x, axis))
-
-
-def focal_rows(x: Array, t: Array, weights: Array, gamma: float) -> tuple[Array, Array]:
-    """Return the weighted focal losses of rows, and their gradient."""
-    x = x.astype(t.dtype, order="C")
-    p, log_p = np.empty_like(x), np.empty_like(x)
-    kernel_for(x.dtype, kernels, "softmax")(x, p, 1, None, None, None)
-    kernel_for(x.dtype, kernels, "log_softmax")(x, log_p, 1, None, None, None)
-    with np.errstate(all="ignore"):
-        surprise = -log_p
-        missing = -np.expm1(log_p)
-        damping = missing**gamma
-        terms = np.where(t == 0, 0, t * damping * surprise)
-        # (1 - p)^(gamma - 1) log p has its limit at p = 1, and p log p at p = 0.
-        ratio = np.where(missing == 0, 1, np.where(p == 0, 0, p * surprise / missing))
-        pulls = t * damping * (1 + gamma * ratio)
-        others = pulls.sum(1, keepdims=True) - pulls
-        slopes = p * others - pulls * missing
-        counts = weights[:, None] != 0
-        undefined = np.isnan(log_p).any(1, keepdims=True)
-        losses = np.where(undefined, np.nan, terms.sum(1, keepdims=True))
-        losses = np.where(counts, weights[:, None] * losses, 0)
-        return losses[:, 0], np.where(counts, weights[:, None] * slopes, 0)
 
 
 def binary_cross_entropy(

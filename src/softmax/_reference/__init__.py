@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
-from softmax._reference.losses import cross_entropy, cross_entropy_soft
+from softmax._reference.losses import cross_entropy, cross_entropy_soft, focal_loss
 from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
 from softmax._reference.sampling import filter_logits, sample
 from softmax._reference.slices import (
@@ -33,7 +34,9 @@ __all__ = [
     "empty",
     "entropy",
     "filter_logits",
+    "focal_loss",
     "get_num_threads",
+    "kl_divergence",
     "log_sigmoid",
     "log_softmax",
     "logit",

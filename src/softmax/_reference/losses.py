@@ -5,12 +5,26 @@ p - 1 is minus the sum of the others where the label is the top entry.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from softmax._reference.pairs import Array, Pair, add, divide, multiply, total
+from softmax._reference.pairs import (
+    Array,
+    Pair,
+    add,
+    divide,
+    finite_or_zero,
+    multiply,
+    negative,
+    pick,
+    quick_two_sum,
+    rounded_total,
+    select,
+    total,
+)
 from softmax._reference.rows import BLOCK, as_rows, working_dtype
-from softmax._reference.state import State, raise_by, reduce
+from softmax._reference.state import State, one_and, raise_by, reduce
 
 
 def cross_entropy(
@@ -50,6 +64,21 @@ def cross_entropy_soft(
     """
     weight = np.full(loss.size, scale) if weights is None else weights * scale
     each_row_block(soft_loss, logits, as_rows(target, axis), weight, loss, gradient, axis, z_loss)
+
+
+def focal_loss(
+    logits: Array,
+    target: Array,
+    weights: Array | None,
+    loss: Array,
+    gradient: Array | None,
+    scale: float,
+    gamma: float,
+) -> None:
+    """Write weight * sum(t (1 - p)^gamma * -log(p)) of each row, and its gradient."""
+    weight = np.full(loss.size, scale) if weights is None else weights * scale
+    function = partial(focal_of, gamma=gamma)
+    each_row_block(function, logits, target, weight, loss, gradient, -1, 0.0)
 
 
 def each_row_block(
@@ -110,27 +139,63 @@ def label_loss(state: State, label: Array) -> tuple[Array, Array, Array]:
 def soft_loss(state: State, target: Array) -> tuple[Array, Array, Array]:
     """Return the loss against a row of probabilities, its gradient, and the sum of the row."""
     target = target.astype(state.largest.dtype)
-    nothing = np.zeros_like(target)
     terms = np.where(target == 0, 0, target * surprise(state, state.z))
-    losses, _ = total((terms, nothing))
-    # A sum of infinite terms has no low part, and total's grid no size.
-    losses = np.where(np.isinf(terms).any(-1, keepdims=True), np.inf, losses)
-    probability = state.probabilities()
-    mass = total((target, nothing))
-    slopes, _ = add(multiply(probability, mass), (-target, nothing))
-    return losses, slopes_with_top(state, target, probability, slopes), mass[0]
+    return (
+        rounded_total((terms, np.zeros_like(terms))),
+        pulled(state, (target, np.zeros_like(target))),
+        total((target, np.zeros_like(target)))[0],
+    )
 
 
-def slopes_with_top(state: State, target: Array, probability: Pair, slopes: Array) -> Array:
-    """Return sum(t) p - t with the top entry as p sum(other t) - t (1 - p), exact for p near 1."""
-    own = tuple(np.take_along_axis(part, state.top, axis=-1) for part in probability)
-    own_target = np.take_along_axis(target, state.top, axis=-1)
-    other_targets = target.copy()
-    np.put_along_axis(other_targets, state.top, 0, axis=-1)
-    gain = multiply((own[0], own[1]), total((other_targets, np.zeros_like(target))))
+def focal_of(state: State, target: Array, gamma: float) -> tuple[Array, Array, Array]:
+    """Return the sum of t (1 - p)^gamma (-log p), its gradient, and the sum of the row.
+
+    With a = t ((1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p) the gradient is p sum(a) - a.
+    """
+    target = target.astype(state.largest.dtype)
+    given = target, np.zeros_like(target)
+    p, surprises = state.probabilities(), negative(state.log_probabilities())
+    missing = complement(state, p)
+    damped = multiply(given, power(missing, gamma))
+    terms = multiply(damped, surprises)
+    terms = select(target == 0, given, select(np.isinf(surprises[0]), surprises, terms))
+    # (1 - p)^(gamma - 1) log p has its limit at p = 1, and p log p at p = 0.
+    ratio = np.where(missing[0] == 0, 1, p[0] * surprises[0] / missing[0])
+    ratio = np.where(p[0] == 0, 0, gamma * ratio)
+    growth = one_and((ratio, np.zeros_like(ratio)))
+    pulls = select(target == 0, given, multiply(damped, growth))
+    return rounded_total(terms), pulled(state, pulls), total(given)[0]
+
+
+def complement(state: State, p: Pair) -> Pair:
+    """Return 1 - p, of the top entry by adding up the others."""
+    missing = add((np.ones_like(p[0]), np.zeros_like(p[0])), negative(p))
+    others = divide(state.others(), state.partition())
+    is_top = np.arange(p[0].shape[-1]) == state.top
+    return select(is_top, others, missing)
+
+
+def power(base: Pair, exponent: float) -> Pair:
+    """Return base**exponent for a base of at least 0."""
+    high = base[0] ** exponent
+    low = np.where(base[0] > 0, high * exponent * base[1] / base[0], 0)
+    return quick_two_sum(high, finite_or_zero(low))
+
+
+def pulled(state: State, pulls: Pair) -> Array:
+    """Return p sum(a) - a for the pulls a of all entries, exact for p near 1.
+
+    The top entry's is p times the sum of the others less its own times 1 - p.
+    """
+    p = state.probabilities()
+    slopes, _ = add(multiply(p, total(pulls)), negative(pulls))
+    others = pulls[0].copy(), pulls[1].copy()
+    for part in others:
+        np.put_along_axis(part, state.top, 0, axis=-1)
     missing = divide(state.others(), state.partition())
-    loss = multiply((own_target, np.zeros_like(own_target)), missing)
-    high, _ = add(gain, (-loss[0], -loss[1]))
+    gain = multiply(pick(p, state.top), total(others))
+    loss = multiply(pick(pulls, state.top), missing)
+    at_top, _ = add(gain, negative(loss))
     slopes = slopes.copy()
-    np.put_along_axis(slopes, state.top, high, axis=-1)
+    np.put_along_axis(slopes, state.top, at_top, axis=-1)
     return slopes

@@ -78,10 +78,27 @@ def add(a: Pair, b: Pair) -> Pair:
     return high, finite_or_zero(low)
 
 
+def negative(a: Pair) -> Pair:
+    """Return -a."""
+    return -a[0], -a[1]
+
+
+def select(condition: Array, a: Pair, b: Pair) -> Pair:
+    """Return a where the condition holds, else b."""
+    return np.where(condition, a[0], b[0]), np.where(condition, a[1], b[1])
+
+
+def pick(a: Pair, position: Array) -> Pair:
+    """Return one entry of each row, the last axis kept with length 1."""
+    high, low = (np.take_along_axis(part, position, axis=-1) for part in a)
+    return high, low
+
+
 def multiply(a: Pair, b: Pair) -> Pair:
     """Return the product of two pairs."""
     high, low = two_product(a[0], b[0])
-    return quick_two_sum(high, low + (a[0] * b[1] + a[1] * b[0]))
+    high, low = quick_two_sum(high, finite_or_zero(low + (a[0] * b[1] + a[1] * b[0])))
+    return high, finite_or_zero(low)
 
 
 def divide(a: Pair, b: Pair) -> Pair:
@@ -110,6 +127,13 @@ def total(terms: Pair) -> Pair:
     coarse = (high + grid) - grid
     fine = (high - coarse) + low
     return quick_two_sum(coarse.sum(axis=-1, keepdims=True), fine.sum(axis=-1, keepdims=True))
+
+
+def rounded_total(terms: Pair) -> Array:
+    """Return the sum of terms of one sign, rounded; near overflow `total`'s grid has no size."""
+    high, low = total(terms)
+    plain = terms[0].sum(axis=-1, keepdims=True)
+    return np.where(np.isfinite(high + low), high + low, plain)
 
 
 @cache
