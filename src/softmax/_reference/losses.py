@@ -52,6 +52,25 @@ def cross_entropy_soft(
     each_row_block(soft_loss, logits, as_rows(target, axis), weight, loss, gradient, axis, z_loss)
 
 
+def cross_entropy_counts(
+    logits: Array,
+    starts: Array,
+    places: Array,
+    counts: Array,
+    weights: Array | None,
+    loss: Array,
+    gradient: Array | None,
+    scale: float = 1.0,
+    z_loss: float = 0.0,
+) -> None:
+    """Do the same with a sparse target, a row's from starts[i] up to starts[i + 1]."""
+    rows = np.repeat(np.arange(len(logits)), np.diff(starts))
+    stored = slice(starts[0], starts[-1])
+    target = np.zeros(logits.shape, counts.dtype)
+    np.add.at(target, (rows, places[stored]), counts[stored])
+    cross_entropy_soft(logits, target, weights, loss, gradient, -1, scale, z_loss)
+
+
 def each_row_block(
     function: Callable[[State, Array], tuple[Array, Array, Array]],
     logits: Array,
