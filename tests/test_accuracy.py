@@ -368,5 +368,5 @@ def test_sparse_rows_that_would_be_read_beyond_their_ends():
         ([0, 1, 2], [0, 3]), ([0, 1, 2], [-1, 0]), ([0, 2], [0, 1]),
     ):  # fmt: skip
         given = np.array(starts), np.array(places), np.ones(len(places))
-        with pytest.raises(TypeError, match="(starts|places) must be"):
+        with pytest.raises(TypeError, match=r"(starts|places) must be"):
             kernels.cross_entropy_counts(logits, *given, None, loss, None)

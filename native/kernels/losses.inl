@@ -213,8 +213,8 @@ void subtract(T* y, const TargetOfRow<T>& target, double w) {
     for (int64_t i = 0; i < count; ++i) y[i] = T(double(y[i]) - w * double(t[i]));
 }
 
-// Against rows of probabilities or counts: sum of t (-log p), and (sum of t) p - t, of which the top entry's
-// is p (sum of the other t) - t (1 - p).
+// Against rows of probabilities or counts: sum of t (-log p), and (sum of t) p - t, of which the
+// top entry's is p (sum of the other t) - t (1 - p).
 template <class T>
 void target_losses(LossGroup& group) {
   const int64_t n = group.job.softmax.n;

@@ -30,7 +30,7 @@ INLINE void plain_exp(vec<double> (&z)[kSide]) {
     p[k] = splat(C::poly[terms - 1]);
   }
   _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i)
-    _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) p[k] = p[k] * r[k] + C::poly[i];
+      _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) p[k] = p[k] * r[k] + C::poly[i];
   _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) {
     p[k] = (p[k] * r[k] + 1.0) * r[k] + 1.0;
     const vec<double> power = (vec<double>)(((vec<int64_t>)shifted[k] + C::bias) << C::mantissa);
@@ -109,7 +109,7 @@ struct Sampler {
       }
       plain_exp(z);
       _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k)
-        store(w + i + k * W, entry[k] >= threshold ? z[k] : splat(0.0));
+          store(w + i + k * W, entry[k] >= threshold ? z[k] : splat(0.0));
     }
     return whole;
   }

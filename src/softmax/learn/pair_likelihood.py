@@ -55,7 +55,7 @@ class PairLoss:
         self.target = count_target(counts, counts.shape, None, None, 0.0)
 
     def __call__(self, vectors: Float32, contexts: Float32) -> tuple[float, Float32, Float32]:
-        """Return the mean of -log p(context | word) in nats, and its gradients with respect to both."""
+        """Return the mean of -log p(context | word), in nats, and its gradients."""
         gradients = np.empty_like(vectors), np.empty_like(contexts)
         layer = Layer(vectors, contexts, None, self.target, *gradients)
         losses = layer_losses(layer, 1 / self.total, 0.0, SCRATCH_BYTES)
