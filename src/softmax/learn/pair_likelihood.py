@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,9 @@ DAMPING = 0.25  # frequent words count by this power of their frequency at the s
 MEMORY = 10  # pairs of the quasi-Newton recursion
 
 
-def log_likelihood(counts: sparse.csr_array, vectors: Float32, contexts: Float32) -> float:
+def log_likelihood(
+    counts: sparse.csr_array, vectors: NDArray[Any], contexts: NDArray[Any]
+) -> float:
     """Return the mean of log p(context | word) over all pairs, in nats, by float64 products."""
     v, u = vectors.astype(np.float64), contexts.astype(np.float64)
     return -float(linear_cross_entropy(v, u, counts, reduction="sum")) / float(counts.sum())
