@@ -63,7 +63,10 @@ def cross_entropy_counts(
     scale: float = 1.0,
     z_loss: float = 0.0,
 ) -> None:
-    """Do the same with a sparse target, a row's from starts[i] up to starts[i + 1]."""
+    """Do what `cross_entropy_soft` does, of a sparse target.
+
+    Those of slice i are counts[k] at places[k], for k from starts[i] up to starts[i + 1].
+    """
     rows = np.repeat(np.arange(len(logits)), np.diff(starts))
     stored = slice(starts[0], starts[-1])
     target = np.zeros(logits.shape, counts.dtype)
