@@ -26,6 +26,7 @@ lint: $(VENV)/lint ## ruff, mypy --strict, clang-format
 bench: $(VENV)/bench ## Speed side by side with SciPy, PyTorch, JAX, ONNX Runtime (ARGS="softmax --dtype float32")
 	$(BIN)/python -m benchmarks.speed $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m benchmarks.training)
+	$(if $(ARGS),,$(BIN)/python -m benchmarks.word_vectors)
 
 accuracy: $(VENV)/bench ## Largest error in ulp, side by side with SciPy, PyTorch, JAX
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)

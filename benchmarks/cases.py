@@ -19,7 +19,8 @@ DTYPES = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 LAST, FIRST = -1, 0
-VARIANTS = ("plain", "masked", "tempered", "weighted", "sweep")
+FILTERS = ("top_k", "top_p", "min_p")
+VARIANTS = ("plain", "masked", "tempered", "weighted", *FILTERS, "sweep")
 
 # Call overhead, then rows that fit each cache, then batches of long, middling and short rows,
 # then the axis that is not contiguous.
@@ -75,6 +76,7 @@ class Operation:
     shapes: Shapes
     variants: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = tuple(DTYPES)
+    variant_shapes: Shapes = VARIANT_SHAPES
 
 
 SLICES = (CALL, *MATRIX)
@@ -85,7 +87,9 @@ OPERATIONS = {
     "softmax_vjp": Operation("copy", SLICES),
     "cross_entropy": Operation("softmax in place", LOSS_SHAPES),
     "linear_cross_entropy": Operation("matrix products", LAYER_SHAPES, dtypes=("float32",)),
-    "sample": Operation("sum", SAMPLE_SHAPES, dtypes=("float32", "float64")),
+    "sample": Operation(
+        "sum", SAMPLE_SHAPES, ("tempered", *FILTERS), ("float32", "float64"), SAMPLE_SHAPES
+    ),
     "sigmoid": Operation("copy", ELEMENTWISE_SHAPES),
     "log_sigmoid": Operation("copy", ELEMENTWISE_SHAPES),
     "softplus": Operation("copy", ELEMENTWISE_SHAPES),
@@ -126,7 +130,7 @@ def all_cases() -> Iterator[Case]:
             for shape, axis in operation.shapes:
                 yield Case(name, dtype, shape, axis)
             for variant in operation.variants:
-                for shape, axis in VARIANT_SHAPES:
+                for shape, axis in operation.variant_shapes:
                     yield Case(name, dtype, shape, axis, variant)
     for shape, axis in SWEEP_SHAPES:
         yield Case("softmax", "float32", shape, axis, "sweep")
@@ -136,7 +140,9 @@ class Arrays:
     """The inputs of one case: x from N(0, 3), and what goes with it, unless given by name."""
 
     temperature = 0.7
+    top_k = 50
     top_p = 0.9
+    min_p = 0.05
 
     def __init__(self, case: Case, **given: object):
         self.case = case

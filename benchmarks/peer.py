@@ -1,7 +1,8 @@
 """What a peer is: a package under one face, which prepares the calls that are timed.
 
 Its methods `plain`, `masked`, `tempered` and `weighted` do the variants of every function in its
-table; an operation with a method of its own (a gradient, a loss) is that method. Each gets the
+table; an operation with a method of its own (a gradient, a loss) is that method, and a variant of
+it the method with both names (`sample_top_k`). Each gets the
 arrays of a case and returns a callable without arguments. What a peer lacks, or cannot do when
 first called, is a cell that shows a dash.
 """
@@ -39,11 +40,12 @@ class Peer:
 
     def prepare(self, case: Case, arrays: Arrays, reuse: bool = False) -> Call:
         """The call to time, writing into an array made beforehand if `reuse`."""
-        own = getattr(self, case.operation, None)
         variant = "plain" if case.variant == "sweep" else case.variant
+        name = case.operation if variant == "plain" else f"{case.operation}_{variant}"
+        own = getattr(self, name, None)
         if reuse and (case.operation, variant) not in self.takes_out:
             raise UnsupportedError("has no out=")
-        if own and variant == "plain":
+        if own:
             return own(arrays, reuse) if reuse else own(arrays)
         if case.operation not in self.functions or not hasattr(self, variant):
             raise UnsupportedError("has no such function")

@@ -12,6 +12,8 @@ from benchmarks.cases import Arrays
 from benchmarks.onnx_runtime import OnnxRuntime
 from benchmarks.peer import ELEMENTWISE, Call, Into, Peer, places
 
+Kept = tuple[slice | np.ndarray, np.ndarray]  # places of entries, and their logits
+
 
 class Ours(Peer):
     name = "softmax"
@@ -60,8 +62,20 @@ class Ours(Peer):
         into = {"out": x} if in_place else {}
         return partial(self.package.cross_entropy, x, a.target, return_grad=True, **into)
 
-    def sample(self, a: Arrays) -> Call:
-        return partial(self.package.sample, a.x, top_p=a.top_p, rng=np.random.default_rng(0))
+    def sample(self, a: Arrays, **options: Any) -> Call:
+        return partial(self.package.sample, a.x, rng=np.random.default_rng(0), **options)
+
+    def sample_tempered(self, a: Arrays) -> Call:
+        return self.sample(a, temperature=a.temperature)
+
+    def sample_top_k(self, a: Arrays) -> Call:
+        return self.sample(a, top_k=a.top_k)
+
+    def sample_top_p(self, a: Arrays) -> Call:
+        return self.sample(a, top_p=a.top_p)
+
+    def sample_min_p(self, a: Arrays) -> Call:
+        return self.sample(a, min_p=a.min_p)
 
     def linear_cross_entropy(self, a: Arrays) -> Call:
         layer = self.package.linear_cross_entropy
@@ -113,17 +127,49 @@ class SciPy(Peer):
 
     softmax_jvp = softmax_vjp  # the Jacobian is symmetric
 
-    def sample(self, a: Arrays) -> Call:
-        """NumPy's argsort, cumsum and choice, with the softmax of a sorted row by hand."""
+    def sample(self, a: Arrays, temperature: float = 1.0) -> Call:
+        """NumPy's choice, from the softmax of a row by hand."""
+        return self._choice(a, lambda row: (slice(None), row / a.dtype.type(temperature)))
+
+    def sample_tempered(self, a: Arrays) -> Call:
+        return self.sample(a, a.temperature)
+
+    def sample_top_k(self, a: Arrays) -> Call:
+        """No more than np.argpartition: the k largest need not be in order."""
+
+        def largest(row: np.ndarray) -> Kept:
+            order = np.argpartition(-row, a.top_k)[: a.top_k]
+            return order, row[order]
+
+        return self._choice(a, largest)
+
+    def sample_top_p(self, a: Arrays) -> Call:
+        """By argsort and cumsum."""
+
+        def nucleus(row: np.ndarray) -> Kept:
+            order = np.argsort(-row)
+            p = np.exp(row[order] - row[order[0]]).astype(np.float64)
+            order = order[: np.searchsorted(np.cumsum(p / p.sum()), a.top_p) + 1]
+            return order, row[order]
+
+        return self._choice(a, nucleus)
+
+    def sample_min_p(self, a: Arrays) -> Call:
+        def probable(row: np.ndarray) -> Kept:
+            order = np.flatnonzero(row >= row.max() + np.log(a.dtype.type(a.min_p)))
+            return order, row[order]
+
+        return self._choice(a, probable)
+
+    def _choice(self, a: Arrays, kept: Callable[[np.ndarray], Kept]) -> Call:
+        """Draw from each row's kept entries, given which they are and their logits."""
         rng = np.random.default_rng(0)
 
         def draw(row: np.ndarray) -> int:
-            order = np.argsort(-row)
-            p = np.exp(row[order] - row[order[0]]).astype(np.float64)
-            cumulative = np.cumsum(p / p.sum())
-            kept = np.searchsorted(cumulative, a.top_p) + 1
-            p = p[:kept] / p[:kept].sum()
-            return order[rng.choice(kept, p=p)]
+            places, logits = kept(row)
+            p = np.exp(logits - logits.max()).astype(np.float64)
+            drawn = rng.choice(len(p), p=p / p.sum())
+            return drawn if isinstance(places, slice) else places[drawn]
 
         return lambda: np.array([draw(row) for row in a.x])
 
@@ -211,7 +257,35 @@ class PyTorch(Peer):
 
         return forward_backward
 
-    def sample(self, a: Arrays) -> Call:
+    def sample(self, a: Arrays, temperature: float = 1.0) -> Call:
+        x = self.native(a.x)
+        softmax, multinomial = self.torch.softmax, self.torch.multinomial
+        return lambda: multinomial(softmax(x / temperature, -1), 1)[:, 0]
+
+    def sample_tempered(self, a: Arrays) -> Call:
+        return self.sample(a, a.temperature)
+
+    def sample_top_k(self, a: Arrays) -> Call:
+        x = self.native(a.x)
+
+        def draw() -> Any:
+            values, places = self.torch.topk(x, a.top_k, dim=-1)
+            drawn = self.torch.multinomial(self.torch.softmax(values, -1), 1)
+            return places.gather(-1, drawn)[:, 0]
+
+        return draw
+
+    def sample_min_p(self, a: Arrays) -> Call:
+        x = self.native(a.x)
+
+        def draw() -> Any:
+            p = self.torch.softmax(x, -1)
+            p[p < a.min_p * p.amax(-1, keepdim=True)] = 0
+            return self.torch.multinomial(p, 1)[:, 0]
+
+        return draw
+
+    def sample_top_p(self, a: Arrays) -> Call:
         x = self.native(a.x)
 
         def draw() -> Any:

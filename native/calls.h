@@ -108,11 +108,27 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
   });
 }
 
+// Raises where a sparse row would reach beyond what is stored, or a place beyond its slice.
+inline void check_sparse(const int64_t* starts, int64_t slices, const int64_t* places,
+                         int64_t stored, int64_t n) {
+  if (starts[0] < 0 || starts[slices] > stored || !std::is_sorted(starts, starts + slices + 1))
+    refuse("starts", "in order and within places");
+  if (!std::all_of(places, places + stored, [n](int64_t at) { return at >= 0 && at < n; }))
+    refuse("places", "less than the number of classes, and not negative");
+}
+
+// Rows of a sparse target: where each begins among the places, and where it ends.
+struct SparseRows {
+  nb::handle starts = nb::none(), places = nb::none();
+};
+
 // Cross-entropy of each slice; one of labels and targets is None.
 inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle weights,
-                   nb::handle loss, nb::handle gradient, int axis, double scale, double z_loss) {
+                   nb::handle loss, nb::handle gradient, int axis, double scale, double z_loss,
+                   const SparseRows& sparse = {}) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
-      w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient");
+      w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
+      starts(sparse.starts, "starts"), places(sparse.places, "places");
   const int dims = x.array.dims;
   if (axis < 0) axis += dims;
   if (axis < 0 || axis >= dims) refuse("axis", "within logits' dimensions");
@@ -120,7 +136,9 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   const int type = PyArray_TYPE(x.object);
   refuse_unless(x, "logits", type, PyArray_SIZE(x.object));
   refuse_unless(g, "gradient", type, PyArray_SIZE(x.object));
-  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, PyArray_SIZE(x.object));
+  const int64_t targeted = PyArray_SIZE(places.object ? places.object : x.object);
+  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, targeted);
+  refuse_unless(places, "places", NPY_INT64, targeted);
   LossJob job;
   const Op op = g.object ? Op::softmax : Op::logsumexp;
   Plan plan(op, x.array, axis);
@@ -128,6 +146,7 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   refuse_unless(label, "target", NPY_INT64, slices);
   refuse_unless(w, "weights", NPY_DOUBLE, slices);
   refuse_unless(l, "loss", NPY_DOUBLE, slices);
+  refuse_unless(starts, "starts", NPY_INT64, slices + 1);
   if (slices == 0) return;
   if (g.object) {
     plan.add(plan.job.y, g.array);
@@ -145,6 +164,8 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   job.softmax = settled(plan);
   job.labels = reinterpret_cast<const int64_t*>(label.array.data);
   job.targets = t.array.data;
+  job.starts = reinterpret_cast<const int64_t*>(starts.array.data);
+  job.places = reinterpret_cast<const int64_t*>(places.array.data);
   job.weights = reinterpret_cast<const double*>(w.array.data);
   job.scale = scale;
   job.z_loss = z_loss;
@@ -153,6 +174,7 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
     refuse("target", "less than the number of classes");
   if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
     refuse("axis", "the last where target holds probabilities");
+  if (job.starts) check_sparse(job.starts, slices, job.places, targeted, plan.job.n);
   const Kernels& kernels = chosen_kernels();
   parallel_for(job.softmax.bundles(), plan.job.n * job.softmax.bundle,
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });

@@ -141,6 +141,15 @@ NB_MODULE(_core, m) {
   m.def("kl_divergence", &divergence, "p_logits"_a, "q_logits"_a, "temperature"_a.none(), "loss"_a,
         "gradient"_a.none());
   m.def(
+      "cross_entropy_counts",
+      [](H logits, H starts, H places, H counts, H weights, H loss, H gradient, double scale,
+         double z_loss) {
+        losses(logits, nb::none(), counts, weights, loss, gradient, -1, scale, z_loss,
+               {starts, places});
+      },
+      "logits"_a, "starts"_a, "places"_a, "counts"_a, "weights"_a.none(), "loss"_a,
+      "gradient"_a.none(), "scale"_a = 1.0, "z_loss"_a = 0.0);
+  m.def(
       "plain_softmax",
       [](H x, H axis, H temperature, H out) {
         return plain_map(Op::softmax, x, axis, temperature, out);

@@ -113,11 +113,15 @@ struct SliceMap {
   double factor = 1;         // of the probabilities
 };
 
-// Cross-entropy of contiguous logits, with labels or probabilities.
+// Cross-entropy of contiguous logits, with labels, probabilities or sparse counts.
 struct LossJob {
   Job softmax;                      // of the logits, into the gradient
   const int64_t* labels = nullptr;  // -1 for a slice that does not count; null for probabilities
   const char* targets = nullptr;    // probabilities, laid out as the logits, at least float
+  // Where targets are sparse, those of slice i: number starts[i] up to starts[i + 1], each the
+  // target of the entry at its place.
+  const int64_t* starts = nullptr;
+  const int64_t* places = nullptr;
   const double* weights = nullptr;  // of the slices; null for 1
   double scale = 1;                 // of all of them
   double z_loss = 0;                // adds (sum of the target) logsumexp^2

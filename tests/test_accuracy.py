@@ -5,9 +5,11 @@ The oracle is held against the mpmath definitions first; then the package is hel
 
 import functools
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse
 
 import oracle
 import softmax as sm
@@ -316,3 +318,58 @@ def test_soft_cross_entropy_kernel(kernels, family, dtype):
         exact_gradient = oracle.cross_entropy_soft_gradient(logits, target)
         assert np.max(ulp_error(loss, exact_loss, dtype)) <= 3
         assert np.max(ulp_error(gradient, exact_gradient, dtype, exact_gradient.scale)) <= 4
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("family", [f for f in LOGITS if f != "float extremes"])
+def test_counts_cross_entropy_kernel(kernels, family, dtype):
+    """Rows of sparse shares: of any entries, none, the largest alone, and all but the largest."""
+    function = BY_NAME["softmax_vjp"]
+    for K in (1, 2, 10, 1000):
+        logits = np.stack([draw(function, family, K, dtype, seed) for seed in range(4)])
+        counts = np.random.default_rng(K).poisson(0.5, (4, K)).astype(dtype)
+        counts[1:3] = 0
+        counts[[2, 3], logits[2:].argmax(-1)] = 3, 0
+        counts /= np.maximum(counts.sum(-1, keepdims=True), 1)
+        target = scipy.sparse.csr_array(counts)
+        starts, places = target.indptr.astype(np.int64), target.indices.astype(np.int64)
+        loss, gradient = np.full(4, np.nan), np.full_like(logits, np.nan)
+        kernels.cross_entropy_counts(logits, starts, places, target.data, None, loss, gradient)
+        exact_loss = oracle.cross_entropy_soft(logits, counts)
+        exact_gradient = oracle.cross_entropy_soft_gradient(logits, counts)
+        assert np.max(ulp_error(loss, exact_loss, dtype)) <= 3
+        assert np.max(ulp_error(gradient, exact_gradient, dtype, exact_gradient.scale)) <= 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_counts_are_their_dense_rows(kernels, dtype):
+    """A place may be named more than once, and rows may begin in the midst of what is stored."""
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 3, (70, 33)).astype(dtype)
+    wide = np.result_type(dtype, FLOAT32)
+    starts = np.sort(rng.integers(3, 400, 71))
+    places, counts = rng.integers(0, 33, 410), rng.integers(0, 4, 410).astype(wide)
+    dense = np.zeros(logits.shape, wide)
+    for row in range(70):
+        for k in range(starts[row], starts[row + 1]):
+            dense[row, places[k]] += counts[k]
+    weights = rng.integers(0, 3, 70) / 2.0
+    results = [(np.empty(70), np.empty_like(logits)) for _ in range(2)]
+    options = (0.25, 0.01)
+    kernels.cross_entropy_counts(logits, starts, places, counts, weights, *results[0], *options)
+    kernels.cross_entropy_soft(logits, dense, weights, *results[1], -1, *options)
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-12)
+    a, b = (gradient.astype(float) for _, gradient in results)
+    np.testing.assert_allclose(a, b, atol=4 * float(ml_dtypes.finfo(dtype).eps) * abs(b).max())
+
+
+def test_sparse_rows_that_would_be_read_beyond_their_ends():
+    kernels = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    logits, loss = np.zeros((2, 3)), np.empty(2)
+    for starts, places in (
+        ([0, 2, 5], [0, 1, 2, 0]), ([0, 3, 1], [0, 1, 2]), ([-1, 1, 2], [0, 1]),
+        ([0, 1, 2], [0, 3]), ([0, 1, 2], [-1, 0]), ([0, 2], [0, 1]),
+    ):  # fmt: skip
+        given = np.array(starts), np.array(places), np.ones(len(places))
+        with pytest.raises(TypeError, match=r"(starts|places) must be"):
+            kernels.cross_entropy_counts(logits, *given, None, loss, None)

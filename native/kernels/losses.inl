@@ -26,6 +26,14 @@ constexpr std::array<double, kLossGroup> filled(double value) {
   return array;
 }
 
+// The t of all entries of a row, or of those at some places.
+template <class T>
+struct TargetOfRow {
+  const T* t;
+  const int64_t* places;  // null for all
+  int64_t count;
+};
+
 // What is known of each slice of a group.
 struct LossGroup {
   const LossJob& job;
@@ -56,6 +64,14 @@ struct LossGroup {
   template <class T>
   T* gradient(int i) const {
     return (T*)start_of(job.softmax, job.softmax.y, first + i);
+  }
+
+  template <class T>
+  TargetOfRow<T> target(int i) const {
+    const T* t = (const T*)job.targets;
+    if (!job.starts) return {t + (first + i) * job.softmax.n, nullptr, job.softmax.n};
+    const int64_t start = job.starts[first + i], end = job.starts[first + i + 1];
+    return {t + start, job.places + start, end - start};
   }
 
   template <class T>
@@ -121,7 +137,7 @@ void label_losses(const LossGroup& group) {
   group.leave_out<T>();
 }
 
-// A row of probabilities t seen beside its logits.
+// A row's target t seen beside its logits.
 struct TargetRow {
   int64_t top = 0;    // the position of one largest entry
   double own = 0;     // its t
@@ -139,13 +155,25 @@ INLINE Pair gathered(vec<double> sum, vec<double> low) {
 INLINE vec<double> load_double(const float* p) { return load_wide(p); }
 INLINE vec<double> load_double(const double* p) { return load(p); }
 
+struct LogitsAtPlaces;
+
 template <class T>
-TargetRow look_at(const T* x, const T* t, int64_t n) {
+TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
   constexpr int W = kWidth<double>;
+  const auto [t, places, count] = target;
   TargetRow row;
   const T max = row_max(x, n);
   while (row.top + 1 < n && x[row.top] != max) ++row.top;
-  row.own = t[row.top];
+  if (places) {
+    T* found = scratch<T, LogitsAtPlaces>(count + 1);
+    for (int64_t k = 0; k < count; ++k) {
+      found[k] = x[places[k]];
+      row.own += places[k] == row.top ? double(t[k]) : 0;
+    }
+    x = found;
+  } else {
+    row.own = t[row.top];
+  }
   const vec<double> m = splat(double(max)), none = splat(0.0);
   vec<double> sum = none, low = none, below = none, below_low = none;
   const auto add = [&](vec<double> share, vec<double> entry) INLINE_LAMBDA {
@@ -160,8 +188,8 @@ TargetRow look_at(const T* x, const T* t, int64_t n) {
     below = next;
   };
   int64_t i = 0;
-  for (; i + W <= n; i += W) add(load_double(t + i), load_double(x + i));
-  for (; i < n; ++i) {
+  for (; i + W <= count; i += W) add(load_double(t + i), load_double(x + i));
+  for (; i < count; ++i) {
     vec<double> share = none, entry = none;
     share[0] = t[i];
     entry[0] = x[i];
@@ -177,21 +205,24 @@ TargetRow look_at(const T* x, const T* t, int64_t n) {
 
 // y -= w t
 template <class T>
-void subtract(T* y, const T* t, int64_t n, double w) {
-  for (int64_t i = 0; i < n; ++i) y[i] = T(double(y[i]) - w * double(t[i]));
+void subtract(T* y, const TargetOfRow<T>& target, double w) {
+  const auto [t, places, count] = target;
+  if (places)
+    for (int64_t k = 0; k < count; ++k) y[places[k]] = T(double(y[places[k]]) - w * double(t[k]));
+  else
+    for (int64_t i = 0; i < count; ++i) y[i] = T(double(y[i]) - w * double(t[i]));
 }
 
-// Against rows of probabilities: sum of t (-log p), and (sum of t) p - t, of which the top entry's
-// is p (sum of the other t) - t (1 - p).
+// Against rows of probabilities or counts: sum of t (-log p), and (sum of t) p - t, of which the
+// top entry's is p (sum of the other t) - t (1 - p).
 template <class T>
 void target_losses(LossGroup& group) {
   const int64_t n = group.job.softmax.n;
-  const T* targets = (const T*)group.job.targets + group.first * n;
   int64_t top[kLossGroup];
   alignas(64) double below[kLossGroup], mass[kLossGroup], others[kLossGroup], own[kLossGroup],
       at_top[kLossGroup];
   for (int i = 0; i < group.count; ++i) {
-    const TargetRow row = look_at(group.logits<T>(i), targets + i * n, n);
+    const TargetRow row = look_at(group.logits<T>(i), n, group.target<T>(i));
     top[i] = row.top;
     below[i] = row.below;
     others[i] = row.others;
@@ -203,7 +234,7 @@ void target_losses(LossGroup& group) {
   group.finish(below, mass, others, own, at_top);
   for (int i = 0; i < group.count && group.derives(); ++i) {
     T* y = group.gradient<T>(i);
-    subtract(y, targets + i * n, n, group.weight[i]);
+    subtract(y, group.target<T>(i), group.weight[i]);
     y[top[i]] = T(at_top[i]);
   }
   group.leave_out<T>();
@@ -239,7 +270,10 @@ void run_widened(const LossJob& job, int64_t first, int count) {
     operand->stride[0] = n * int64_t(sizeof(float));
   }
   if (wide.labels) wide.labels += first;
-  if (wide.targets) wide.targets += first * n * int64_t(sizeof(float));
+  if (wide.starts)
+    wide.starts += first;
+  else if (wide.targets)
+    wide.targets += first * n * int64_t(sizeof(float));
   if (wide.weights) wide.weights += first;
   wide.loss += first;
   LossGroup group(wide, 0, count);

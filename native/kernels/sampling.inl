@@ -14,18 +14,28 @@ constexpr int kBlock = 256;
 constexpr int kDigitBits = 11, kDigits = 1 << kDigitBits;
 constexpr size_t kHandful = 64;
 
-// exp(z) for z <= 0 without fused steps; 0 where the result would not be normal.
-INLINE vec<double> plain_exp(vec<double> z) {
+// Vectors whose exponentials advance side by side: a chain alone keeps no unit busy.
+constexpr int kSide = 4;
+
+// z = exp(z) for z <= 0 without fused steps; 0 where the result would not be normal.
+INLINE void plain_exp(vec<double> (&z)[kSide]) {
   using C = exp_constants<double>;
   const double ln2_hi = 0x1.62e42feep-1, ln2_lo = 0x1.a39ef35793c76p-33;
   constexpr int terms = int(sizeof(C::poly) / sizeof(double));
-  const vec<double> shifted = z * C::log2e + C::magic, n = shifted - C::magic;
-  const vec<double> r = (z - n * ln2_hi) - n * ln2_lo;
-  vec<double> p = splat(C::poly[terms - 1]);
-  _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) p = p * r + C::poly[i];
-  p = (p * r + 1.0) * r + 1.0;
-  const vec<double> power = (vec<double>)(((vec<int64_t>)shifted + C::bias) << C::mantissa);
-  return z > -708.0 ? p * power : splat(0.0);
+  vec<double> shifted[kSide], r[kSide], p[kSide];
+  _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) {
+    shifted[k] = z[k] * C::log2e + C::magic;
+    const vec<double> n = shifted[k] - C::magic;
+    r[k] = (z[k] - n * ln2_hi) - n * ln2_lo;
+    p[k] = splat(C::poly[terms - 1]);
+  }
+  _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i)
+      _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) p[k] = p[k] * r[k] + C::poly[i];
+  _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) {
+    p[k] = (p[k] * r[k] + 1.0) * r[k] + 1.0;
+    const vec<double> power = (vec<double>)(((vec<int64_t>)shifted[k] + C::bias) << C::mantissa);
+    z[k] = z[k] > -708.0 ? p[k] * power : splat(0.0);
+  }
 }
 
 INLINE vec<double> load_as_double(const float* x) { return load_wide(x); }
@@ -33,9 +43,15 @@ INLINE vec<double> load_as_double(const double* x) { return load(x); }
 
 template <class T>
 bool has_nan(const T* x, int64_t count) {
-  bool found = false;
-  for (int64_t i = 0; i < count; ++i) found |= x[i] != x[i];
-  return found;
+  vec<bits<T>> found{};
+  for_groups<T>(count, [&](auto size, int64_t i, int here) INLINE_LAMBDA {
+    constexpr int G = decltype(size)::value;
+    const group<T, G> v = load_group<G>(x + i, here, splat(T(0)));
+    _Pragma("GCC unroll 8") for (int k = 0; k < G; ++k) found |= v.v[k] != v.v[k];
+  });
+  bits<T> any = 0;
+  for (int j = 0; j < kWidth<T>; ++j) any |= found[j];
+  return any != 0;
 }
 
 // Bits that are ordered as the numbers are; both zeros are one number.
@@ -73,10 +89,11 @@ struct Sampler {
 
   int length(int64_t block) const { return int(std::min<int64_t>(kBlock, n - block * kBlock)); }
 
-  // w[i] = exp((x[i] - reference) / T) of entries not below the threshold, 0 of others; up to
-  // fifteen more zeros follow.
+  // w[i] = exp((x[i] - reference) / T) of entries not below the threshold, 0 of others; zeros up to
+  // the end of a step follow.
   int weigh(const T* entries, int count, double reference, double* w) const {
-    const int whole = (count + kLanes - 1) / kLanes * kLanes;
+    constexpr int W = kWidth<double>, step = std::max(kLanes, kSide * W);
+    const int whole = (count + step - 1) / step * step;
     T padded[kBlock];
     if (whole != count) {
       std::copy_n(entries, count, padded);
@@ -84,10 +101,15 @@ struct Sampler {
       entries = padded;
     }
     const vec<double> lowest = splat(std::numeric_limits<double>::lowest());
-    for (int i = 0; i < whole; i += kWidth<double>) {
-      const vec<double> entry = load_as_double(entries + i);
-      const vec<double> below = larger(entry - reference, lowest);  // also from inf - inf
-      store(w + i, entry >= threshold ? plain_exp(below * inverse) : splat(0.0));
+    for (int i = 0; i < whole; i += kSide * W) {
+      vec<double> entry[kSide], z[kSide];
+      _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k) {
+        entry[k] = load_as_double(entries + i + k * W);
+        z[k] = larger(entry[k] - reference, lowest) * inverse;  // also from inf - inf
+      }
+      plain_exp(z);
+      _Pragma("GCC unroll 4") for (int k = 0; k < kSide; ++k)
+          store(w + i + k * W, entry[k] >= threshold ? z[k] : splat(0.0));
     }
     return whole;
   }

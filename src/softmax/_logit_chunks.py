@@ -78,8 +78,9 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     piece = min(PIECE_BYTES, scratch // 8, n_features * n_classes * itemsize) // itemsize
     room = np.empty(max(piece, n_features), layer.X.dtype)
     entries = max(1, (scratch - room.nbytes) // itemsize)
-    # The rows of a target that is not labels take as much as the logits.
-    fitting = entries // (max(1, n_classes) * (1 if layer.target.plain_labels else 2))
+    # Rows of a target that must be written out take as much as the logits.
+    as_given = layer.target.plain_labels or layer.target.plain_counts
+    fitting = entries // (max(1, n_classes) * (1 if as_given else 2))
     if fitting < min(LEAST_ROWS, n_rows):
         # There logits, their logarithms, the target and masks are held side by side.
         return class_chunks(layer, losses, entries // 6, room, scale, z_loss)

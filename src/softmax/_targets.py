@@ -50,6 +50,19 @@ class Target:
         """Whether the labels say all, and no rows need to be made."""
         return self.labels is not None and not self.smoothing
 
+    @property
+    def plain_counts(self) -> bool:
+        """Whether sparse rows are as they are wanted, and need not be written out."""
+        sparse = self.labels is None and not isinstance(self.matrix, np.ndarray)
+        return sparse and self.class_weight is None and not self.smoothing
+
+    def counts(self, part: slice, dtype: npt.DTypeLike) -> tuple[Array, Array, Array]:
+        """Return sparse rows as starts, places and counts, as kernels take them."""
+        starts = self.matrix.indptr[part.start : part.stop + 1].astype(np.int64)
+        stored = slice(starts[0], starts[-1])
+        places = self.matrix.indices[stored].astype(np.int64, copy=False)
+        return starts - starts[0], places, self.matrix.data[stored].astype(dtype, copy=False)
+
     def rows(self, part: slice, dtype: npt.DTypeLike, classes: slice = slice(None)) -> Array:
         """Return the rows t of a part, or some columns of them, smoothed and weighted by class."""
         first, last, _ = classes.indices(self.n_classes)
@@ -89,14 +102,18 @@ class Target:
         z_loss: float,
     ) -> None:
         """Write the weighted losses of a part of the rows, and their gradient."""
+        # 16-bit logits are widened by the kernel, and rows of a target need not be rounded.
+        wide = np.result_type(logits.dtype, FLOAT32)
+        weights = None if self.weights is None else self.weights[part]
+        if self.plain_counts:
+            kernel = kernel_for(logits.dtype, kernels, "cross_entropy_counts")
+            kernel(logits, *self.counts(part, wide), weights, losses, gradient, scale, z_loss)
+            return
         if self.labels is not None and not self.smoothing:
             name, target = "cross_entropy", self.labels[part]
         else:
-            # 16-bit logits are widened by the kernel, and rows of a target need not be rounded.
-            wide = np.result_type(logits.dtype, FLOAT32)
             name, target = "cross_entropy_soft", self.rows(part, wide)
         kernel = kernel_for(logits.dtype, kernels, name)
-        weights = None if self.weights is None else self.weights[part]
         kernel(logits, target, weights, losses, gradient, -1, scale, z_loss)
 
 

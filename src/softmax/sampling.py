@@ -326,10 +326,11 @@ def refuse_undefined(valid: Array, slices: Slices) -> None:
     row = int(np.argmin(valid))
     lead = [n for i, n in enumerate(slices.x.shape) if i != slices.axis]
     place = ", ".join(str(i) for i in np.unravel_index(row, lead)) if lead else ""
+    named = f"the slice at ({place})" if lead else "this one"
     entries = as_rows(slices.x, slices.axis)[row]
     reason = "nothing but -inf"
     if np.isnan(entries).any():
         reason = "nan"
     elif (entries == np.inf).any():
         reason = "several +inf"
-    raise ValueError(f"logits must hold a distribution, but the slice at ({place}) has {reason}")
+    raise ValueError(f"logits must hold a distribution, but {named} has {reason}")

@@ -14,7 +14,12 @@ import numpy.typing as npt
 
 from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
-from softmax._reference.losses import cross_entropy, cross_entropy_soft, focal_loss
+from softmax._reference.losses import (
+    cross_entropy,
+    cross_entropy_counts,
+    cross_entropy_soft,
+    focal_loss,
+)
 from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
 from softmax._reference.sampling import filter_logits, sample
 from softmax._reference.slices import (
@@ -29,6 +34,7 @@ from softmax._reference.slices import (
 __all__ = [
     "build_info",
     "cross_entropy",
+    "cross_entropy_counts",
     "cross_entropy_soft",
     "cumulative_logsumexp",
     "empty",

@@ -81,6 +81,28 @@ def focal_loss(
     each_row_block(function, logits, target, weight, loss, gradient, -1, 0.0)
 
 
+def cross_entropy_counts(
+    logits: Array,
+    starts: Array,
+    places: Array,
+    counts: Array,
+    weights: Array | None,
+    loss: Array,
+    gradient: Array | None,
+    scale: float = 1.0,
+    z_loss: float = 0.0,
+) -> None:
+    """Do what `cross_entropy_soft` does, of a sparse target.
+
+    Those of slice i are counts[k] at places[k], for k from starts[i] up to starts[i + 1].
+    """
+    rows = np.repeat(np.arange(len(logits)), np.diff(starts))
+    stored = slice(starts[0], starts[-1])
+    target = np.zeros(logits.shape, counts.dtype)
+    np.add.at(target, (rows, places[stored]), counts[stored])
+    cross_entropy_soft(logits, target, weights, loss, gradient, -1, scale, z_loss)
+
+
 def each_row_block(
     function: Callable[[State, Array], tuple[Array, Array, Array]],
     logits: Array,

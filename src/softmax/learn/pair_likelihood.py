@@ -1,15 +1,16 @@
 """The likelihood of word pairs under softmax(U v), from their counts alone.
 
-The negative log-likelihood of all pairs is the sum over words i of
-n_i logsumexp(U v_i) - sum_j C_ij u_j . v_i, with n_i the sum of row i of the counts C. A pass costs
+The negative log-likelihood of all pairs is `linear_cross_entropy` of the layer with features v and
+weights U against the counts as a sparse target: words are rows, contexts are classes. A pass costs
 three products of V x d with d x V, whatever the size of the corpus was, and holds a few rows of
-logits at a time. Products are float32, sums float64.
+logits at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +18,32 @@ from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.utils.extmath import randomized_svd
 
-from softmax._kernels import kernels
+from softmax._logit_chunks import Layer, layer_losses
+from softmax.layer import SCRATCH_BYTES, count_target, linear_cross_entropy
 
-__all__ = ["PairLikelihood", "Progress", "maximise", "spectral_start"]
+__all__ = ["PairLoss", "Progress", "log_likelihood", "maximise", "spectral_start"]
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-LOGITS_BYTES = 32 << 20  # of one block of rows: fewer would make the third product slow
 SMOOTHING = 5.0  # pairs added to what was counted and to what was expected, for the start
 DAMPING = 0.25  # frequent words count by this power of their frequency at the start
 MEMORY = 10  # pairs of the quasi-Newton recursion
 
 
-class PairLikelihood:
-    """The negative log-likelihood of counted pairs, per pair, with its gradients.
+def log_likelihood(
+    counts: sparse.csr_array, vectors: NDArray[Any], contexts: NDArray[Any]
+) -> float:
+    """Return the mean of log p(context | word) over all pairs, in nats, by float64 products."""
+    v, u = vectors.astype(np.float64), contexts.astype(np.float64)
+    return -float(linear_cross_entropy(v, u, counts, reduction="sum")) / float(counts.sum())
+
+
+class PairLoss:
+    """The mean loss of counted pairs and its gradients, as training asks for them again and again.
+
+    It is `linear_cross_entropy` with float32 products, the counts checked once, and the loss left
+    in float64: the gain of a step near the optimum is less than a float32 can tell.
 
     Parameters
     ----------
@@ -43,51 +55,14 @@ class PairLikelihood:
         self.row_totals: Float64 = np.asarray(counts.sum(axis=1), np.float64).ravel()
         self.column_totals: Float64 = np.asarray(counts.sum(axis=0), np.float64).ravel()
         self.total = float(self.row_totals.sum())
-        self.n_words = counts.shape[0]
-        self.starts = counts.indptr
-        # The kernel scores a row as if its first context were all of them: n_i times
-        # -log p(first), with gradient n_i (p - one-hot). What the counts change in that:
-        first = np.minimum(counts.indptr[:-1], max(counts.nnz - 1, 0))
-        self.first = counts.indices[first].astype(np.int64)
-        self.changes = counts.data.astype(np.float64)
-        filled = np.flatnonzero(np.diff(counts.indptr))
-        self.changes[counts.indptr[:-1][filled]] -= self.row_totals[filled]
-        self.step = max(1, LOGITS_BYTES // (4 * self.n_words))
-        rows = np.repeat(np.arange(self.n_words), np.diff(counts.indptr))
-        self.places = (rows % self.step) * self.n_words + counts.indices
+        self.target = count_target(counts, counts.shape, None, None, 0.0)
 
-    def loss(self, vectors: Float32, contexts: Float32) -> float:
-        """Return the mean of -log p(context | word) over all pairs, in nats."""
-        return self._pass(vectors, contexts, None)
-
-    def loss_and_gradients(
-        self, vectors: Float32, contexts: Float32
-    ) -> tuple[float, Float64, Float64]:
-        """Return the loss, and its gradients with respect to both."""
-        gradients = np.empty(vectors.shape), np.zeros(contexts.shape)
-        loss = self._pass(vectors, contexts, gradients)
-        return loss, gradients[0] / self.total, gradients[1] / self.total
-
-    def _pass(
-        self, vectors: Float32, contexts: Float32, gradients: tuple[Float64, Float64] | None
-    ) -> float:
-        loss = 0.0
-        for start in range(0, self.n_words, self.step):
-            rows = slice(start, min(start + self.step, self.n_words))
-            pairs = slice(self.starts[rows.start], self.starts[rows.stop])
-            places, changes = self.places[pairs], self.changes[pairs]
-            logits = vectors[rows] @ contexts.T
-            flat = logits.reshape(-1)
-            loss -= float(changes @ flat[places])
-            losses = np.empty(len(logits))
-            slopes = None if gradients is None else logits
-            kernels.cross_entropy(logits, self.first[rows], self.row_totals[rows], losses, slopes)
-            loss += float(losses.sum())
-            if gradients is not None:
-                flat[places] -= changes.astype(np.float32)
-                gradients[0][rows] = logits @ contexts
-                gradients[1][...] += logits.T @ vectors[rows]
-        return loss / self.total
+    def __call__(self, vectors: Float32, contexts: Float32) -> tuple[float, Float32, Float32]:
+        """Return the mean of -log p(context | word), in nats, and its gradients."""
+        gradients = np.empty_like(vectors), np.empty_like(contexts)
+        layer = Layer(vectors, contexts, None, self.target, *gradients)
+        losses = layer_losses(layer, 1 / self.total, 0.0, SCRATCH_BYTES)
+        return float(losses.sum()), *gradients
 
 
 @dataclass(frozen=True)
@@ -127,7 +102,7 @@ def spectral_start(counts: sparse.csr_array, dim: int, seed: int) -> tuple[Float
 
 
 def maximise(
-    likelihood: PairLikelihood,
+    pair_loss: PairLoss,
     start: tuple[Float64, Float64],
     *,
     l2: float,
@@ -141,8 +116,8 @@ def maximise(
     equally in all directions. The norm of the gradient is taken there: half its square is about
     what is left to gain, in nats per pair. Ends when it is at most tol, or report returns True.
     """
-    total = likelihood.total
-    shares = np.stack([likelihood.row_totals, likelihood.column_totals])[..., None] + l2
+    total = pair_loss.total
+    shares = np.stack([pair_loss.row_totals, pair_loss.column_totals])[..., None] + l2
     scale = np.sqrt(total / np.maximum(shares, 1.0))
     shape = (2, *start[0].shape)
     latest = Progress(0, np.inf, np.inf)
@@ -150,7 +125,7 @@ def maximise(
     def objective(flat: Float64) -> tuple[float, Float64]:
         nonlocal latest
         both = flat.reshape(shape) * scale
-        loss, *slopes = likelihood.loss_and_gradients(*both.astype(np.float32))
+        loss, *slopes = pair_loss(*both.astype(np.float32))
         value = loss + l2 / (2 * total) * float(np.vdot(both, both))
         gradient = (np.stack(slopes) + (l2 / total) * both) * scale
         latest = Progress(latest.iteration, value, float(np.linalg.norm(gradient)))

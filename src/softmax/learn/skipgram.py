@@ -29,7 +29,13 @@ from softmax.learn.cooccurrence import (
     position_of,
     row_order,
 )
-from softmax.learn.pair_likelihood import PairLikelihood, Progress, maximise, spectral_start
+from softmax.learn.pair_likelihood import (
+    PairLoss,
+    Progress,
+    log_likelihood,
+    maximise,
+    spectral_start,
+)
 from softmax.learn.vectors_io import SavedVectors, read_vectors, write_vectors, write_word2vec
 
 __all__ = ["SkipGram"]
@@ -96,8 +102,9 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
     .. math:: \sum_i n_i \, [\, \mathrm{KL}(C_i / n_i \,\|\, \mathrm{softmax}(U v_i))
               + \mathrm{entropy}(C_i / n_i) \,],
 
-    and only the first term depends on the vectors. A pass over it costs the same for any corpus
-    with this vocabulary. It is not convex; training starts near an optimum, from the singular
+    and only the first term depends on the vectors. It is `softmax.linear_cross_entropy` of the
+    vectors and the context vectors against C, and a pass over it costs the same for any corpus with
+    this vocabulary. It is not convex; training starts near an optimum, from the singular
     vectors of the logarithm of counted over expected pairs, and goes on with L-BFGS in variables
     that are scaled by the square roots of frequencies. The norm of the gradient is taken there:
     half its square is about the gain, in nats per pair, that is left.
@@ -189,7 +196,7 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
         self.gradient_norm_ = np.inf
         self._stopped = False
         vectors, contexts = maximise(
-            PairLikelihood(counts),
+            PairLoss(counts),
             spectral_start(counts, self.dim, seed),
             l2=float(self.l2),
             tol=float(self.tol),
@@ -295,7 +302,7 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
         counts = checked_counts(
             count_pairs(sentences, self.vocabulary_, self.window), len(self.vocabulary_)
         )
-        return -PairLikelihood(counts).loss(self.vectors_, self.context_vectors_)
+        return log_likelihood(counts, self.vectors_, self.context_vectors_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model as safetensors; an existing file is replaced at once or not at all.
