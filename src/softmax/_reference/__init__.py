@@ -33,6 +33,7 @@ __all__ = [
     "logit",
     "logsumexp",
     "mellowmax",
+    "plain_cross_entropy",
     "plain_log_sigmoid",
     "plain_log_softmax",
     "plain_logit",
@@ -56,7 +57,7 @@ def leave(*arguments: object) -> None:
 
 
 plain_softmax = plain_log_softmax = plain_logsumexp = leave
-plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = leave
+plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = plain_cross_entropy = leave
 
 
 def set_num_threads(n: int) -> None:
