@@ -177,6 +177,9 @@ NB_MODULE(_core, m) {
       "plain_logit", [](H x, H out) { return plain_elements(Op::logit, x, out); }, "x"_a.none(),
       "out"_a.none());
   m.def("empty", &new_result, "shape"_a, "dtype"_a);
+  m.def("plain_cross_entropy", &plain_cross_entropy, "logits"_a.none(), "target"_a.none(),
+        "axis"_a.none(), "label_smoothing"_a.none(), "z_loss"_a.none(), "reduction"_a.none(),
+        "return_grad"_a.none(), "out"_a.none());
   m.def("set_num_threads", &set_num_threads, "n"_a);
   m.def("get_num_threads", &get_num_threads);
   m.def("build_info", &build_info);

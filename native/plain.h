@@ -3,6 +3,7 @@
 // an array from Python costs as much as softmax of ten numbers.
 #pragma once
 
+#include <cmath>
 #include <utility>
 
 #include "calls.h"
@@ -114,6 +115,74 @@ inline nb::object plain_elements(Op op, nb::handle x, nb::handle out) {
   if (!result.is_valid()) return nb::none();
   elementwise(op, x, result);
   return result;
+}
+
+// Integer labels, one for each slice of x along the axis, all of them classes.
+inline bool plain_labels(nb::handle target, PyArrayObject* x, int axis) {
+  if (!PyArray_CheckExact(target.ptr())) return false;
+  auto* labels = reinterpret_cast<PyArrayObject*>(target.ptr());
+  if (PyArray_TYPE(labels) != NPY_INT64 || !PyArray_ISCARRAY_RO(labels) ||
+      PyArray_NDIM(labels) != PyArray_NDIM(x) - 1)
+    return false;
+  for (int d = 0, k = 0; d < PyArray_NDIM(x); ++d)
+    if (d != axis && PyArray_DIM(x, d) != PyArray_DIM(labels, k++)) return false;
+  const auto* first = static_cast<const int64_t*>(PyArray_DATA(labels));
+  const auto [least, most] = std::minmax_element(first, first + PyArray_SIZE(labels));
+  return *least >= 0 && *most < PyArray_DIM(x, axis);
+}
+
+// A number as a scalar of x's dtype; beyond its largest it is infinite.
+inline nb::object scalar_like(PyArrayObject* x, double number) {
+  const int type = PyArray_TYPE(x);
+  const double beyond = type == NPY_HALF ? 65520 : type == NPY_FLOAT ? 0x1.ffffffp127 : HUGE_VAL;
+  if (number >= beyond) number = HUGE_VAL;
+  PyArray_Descr* dtype = PyArray_DESCR(x);
+  Py_INCREF(dtype);
+  nb::object scalar = nb::steal(
+      PyArray_NewFromDescr(&PyArray_Type, dtype, 0, nullptr, nullptr, nullptr, 0, nullptr));
+  auto* array = reinterpret_cast<PyArrayObject*>(scalar.ptr());
+  if (PyArray_SETITEM(array, PyArray_BYTES(array), nb::float_(number).ptr()) < 0)
+    throw nb::python_error();
+  return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(scalar.release().ptr())));
+}
+
+// The mean or sum over slices without weights, and the gradient where that is asked for.
+inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::handle axis,
+                                      nb::handle label_smoothing, nb::handle z_loss,
+                                      nb::handle reduction, nb::handle return_grad,
+                                      nb::handle out) {
+  double smoothing, z;
+  if (!is_plain(logits) || !plain_number(label_smoothing, smoothing) || smoothing != 0 ||
+      !plain_number(z_loss, z) || !(z >= 0 && z < HUGE_VAL) || !PyUnicode_Check(reduction.ptr()))
+    return nb::none();
+  const bool means = PyUnicode_CompareWithASCIIString(reduction.ptr(), "mean") == 0;
+  if (!means && PyUnicode_CompareWithASCIIString(reduction.ptr(), "sum") != 0) return nb::none();
+  const bool slopes = return_grad.ptr() == Py_True;
+  if (!slopes && (return_grad.ptr() != Py_False || !out.is_none())) return nb::none();
+  auto* x = reinterpret_cast<PyArrayObject*>(logits.ptr());
+  const int number = plain_axis(axis, PyArray_NDIM(x));
+  if (number < 0 || !PyArray_IS_C_CONTIGUOUS(x) || PyArray_SIZE(x) == 0 ||
+      !plain_labels(target, x, number))
+    return nb::none();
+  nb::object gradient = nb::none();
+  if (slopes) {
+    gradient = plain_result(logits, out);
+    if (!gradient.is_valid() ||
+        !PyArray_IS_C_CONTIGUOUS(reinterpret_cast<PyArrayObject*>(gradient.ptr())))
+      return nb::none();
+  }
+  npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
+  nb::object each = nb::steal(PyArray_ZEROS(1, &slices, NPY_DOUBLE, 0));
+  losses(logits, target, nb::none(), nb::none(), each, gradient, number,
+         means ? 1 / double(slices) : 1.0, z);
+  auto* terms = reinterpret_cast<PyArrayObject*>(each.ptr());
+  double total = *static_cast<double*>(PyArray_DATA(terms));
+  if (slices > 1) {  // in NumPy's order
+    const nb::object sum = nb::steal(PyArray_Sum(terms, 0, NPY_DOUBLE, nullptr));
+    total = PyFloat_AsDouble(sum.ptr());
+  }
+  nb::object loss = scalar_like(x, total);
+  return slopes ? nb::make_tuple(loss, gradient) : loss;
 }
 
 }  // namespace softmax

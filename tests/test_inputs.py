@@ -424,3 +424,33 @@ def test_table_of_contents():
     for name in sm.__all__:
         assert getattr(sm, name).__doc__
     assert set(sm.__all__) == set(dir(sm)) & set(sm.__all__)
+
+
+def plain_cross_entropy(kernels, logits, target, **changed):
+    """Return what the plain form gives for the default arguments, but for those changed."""
+    arguments = {"axis": -1, "label_smoothing": 0.0, "z_loss": 0.0, "reduction": "mean",
+                 "return_grad": True, "out": None} | changed  # fmt: skip
+    return kernels.plain_cross_entropy(logits, target, **arguments)
+
+
+def test_plain_cross_entropy_leaves_what_the_kernel_does_not_take(kernels):
+    if kernels.build_info()["target"] == "reference":
+        pytest.skip("NumPy leaves everything")
+    x, labels = np.ones((3, 4)), np.array([0, 1, 3])
+    assert plain_cross_entropy(kernels, x, labels) is not None
+    for odd in (None, x.tolist(), x.astype(int), x.astype(">f8"), x.view(Subclass), x.T.copy().T,
+                np.ma.array(x), np.empty((3, 0)), np.ones(4)):  # fmt: skip
+        assert plain_cross_entropy(kernels, odd, labels) is None
+    for odd in (None, 1, [0, 1, 3], labels.astype("i4"), labels.astype(">i8"), labels[:2], x,
+                labels[:, None], labels - 1, labels + 1, labels.view(Subclass),
+                np.repeat(labels, 2)[::2]):  # fmt: skip
+        assert plain_cross_entropy(kernels, x, odd) is None
+    for changed in (
+        {"axis": 2}, {"axis": True}, {"axis": None}, {"label_smoothing": 0.1},
+        {"label_smoothing": None}, {"z_loss": -1.0}, {"z_loss": np.inf}, {"z_loss": np.nan},
+        {"reduction": "none"}, {"reduction": "means"}, {"reduction": b"mean"},
+        {"reduction": None}, {"return_grad": 1}, {"out": np.ones((3, 4), "f4")},
+        {"out": np.ones((4, 3)).T}, {"out": np.ones(13)[1:]}, {"return_grad": False, "out": x},
+    ):  # fmt: skip
+        assert plain_cross_entropy(kernels, x, labels, **changed) is None, changed
+    np.testing.assert_array_equal(x, 1)

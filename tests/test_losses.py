@@ -405,3 +405,35 @@ def test_16_bit_means_are_summed_wide(kernels, dtype):
     assert sm.cross_entropy(logits[:9000], target[:9000], reduction="sum") == np.asarray(
         9000 * np.log(2)
     ).astype(dtype)
+
+
+# The short way of plain arguments, which a list of labels does not take.
+
+
+@each_dtype
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("z_loss", [0, 0.25])
+def test_plain_arguments_give_the_same_bits(dtype, reduction, z_loss):
+    for shape, axis in (((1, 1000), -1), ((9,), 0), ((300, 7), 1), ((3, 5, 4), 1)):
+        logits = draw(FUNCTION["softmax"], "N(0,3)", math.prod(shape), dtype, 1).reshape(shape)
+        labels = np.random.default_rng(1).integers(0, shape[axis], np.delete(shape, axis))
+        options = {"axis": axis, "reduction": reduction, "z_loss": z_loss}
+        loss, gradient = sm.cross_entropy(logits, labels.tolist(), return_grad=True, **options)
+        plain = [sm.cross_entropy(logits, labels, **options)]
+        in_place = logits.copy()
+        for given, out in ((logits, None), (logits, np.empty_like(logits)), (in_place, in_place)):
+            value, slopes = sm.cross_entropy(given, labels, return_grad=True, out=out, **options)
+            plain.append(value)
+            assert out is None or slopes is out
+            assert slopes.tobytes() == gradient.tobytes()
+        for value in plain:
+            assert (type(value), value) == (type(loss), loss)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_plain_loss_beyond_the_dtype_is_infinite(dtype):
+    largest = np.finfo(dtype).max
+    logits = np.array([[largest, -largest]])
+    assert sm.cross_entropy(logits, np.array([1])) == inf
+    assert sm.cross_entropy(logits, np.array([0])) == 0
+    assert sm.cross_entropy(logits / 2, np.array([1])) == largest

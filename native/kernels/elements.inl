@@ -1,43 +1,79 @@
-// Elementwise: the two-class case, from exp(-|x|), which never overflows.
+// Elementwise: the two-class case.
 
+// 1 / (1 + exp(-x)), times 2^-headroom above and below, so that no exponential overflows and the
+// quotient alone underflows.  With exp(-x) = power (1 + a) the sum is power + 1 first, with what
+// that loses, so that it is rounded once.
+template <class T, int K>
+INLINE group<T, K> sigmoid(const group<T, K>& x) {
+  using C = exp_constants<T>;
+  const T one = T(power_of_two(-C::headroom));
+  const vec<T> lowest = splat(T(C::lowest * 0.693147180559945309));
+  Frame<T> frame;
+  frame.floor = single<T>(splat(T((C::headroom - C::bias) * 0.693147180559945309)));
+  frame.rounder = single<T>(splat(C::magic + T(C::bias - C::headroom)));
+  group<T, K> z, power, lost, base, rest;
+  EACH z.v[k] = -larger(lowest, x.v[k]);
+  const group<T, K> r = reduce_argument<false, false>(z, frame, power, lost);
+  group<T, K> a = exp_tail(r);
+  EACH a.v[k] = fma(a.v[k], r.v[k], splat(T(1)));
+  EACH a.v[k] = a.v[k] * r.v[k];
+  EACH base.v[k] = power.v[k] + one;
+  EACH rest.v[k] = one - (base.v[k] - power.v[k]);
+  EACH a.v[k] = base.v[k] + fma(power.v[k], a.v[k], rest.v[k]);
+  EACH a.v[k] = one / a.v[k];
+  return a;
+}
+
+// R / s^2, for s up to 1/3.
 template <class T>
-struct TwoClass {
-  vec<T> e;       // exp(-|x|)
-  vec<T> scaled;  // times 2^headroom, where exp itself is subnormal or 0
+struct atanh_constants;
+
+template <>
+struct atanh_constants<float> {
+  static constexpr float poly[] = {0x1.555500p-1f, 0x1.99d27cp-2f, 0x1.1eb612p-2f, 0x1.1ef86cp-2f};
 };
 
-template <class T>
-INLINE TwoClass<T> exp_of_minus_abs(vec<T> x) {
+template <>
+struct atanh_constants<double> {
+  static constexpr double poly[] = {
+      0x1.5555555555535p-1, 0x1.99999999a0841p-2, 0x1.2492492085709p-2, 0x1.c71c741f8f647p-3,
+      0x1.745cb39afc72cp-3, 0x1.3b1de32da3765p-3, 0x1.106768198fbc2p-3, 0x1.efdd8b42fef7dp-4,
+      0x1.559c2c2f9038cp-4, 0x1.5c8a787b577aap-3};
+};
+
+// max(x, 0) + log(1 + e) with e = exp(-|x|), both of the same sign.  With s = e / (2 + e) the
+// logarithm is 2 atanh(s) = e - s (e - R), where R = 2 s^2 (1 / 3 + s^2 / 5 + ...) is a polynomial
+// in s^2 up to 1/9: e itself leads, and what is rounded before is multiplied by s.
+template <class T, int K>
+INLINE group<T, K> softplus(const group<T, K>& x) {
   using C = exp_constants<T>;
   Frame<T> frame;
   frame.floor = single<T>(splat(T(C::lowest * 0.693147180559945309)));
   frame.rounder = single<T>(splat(C::magic + T(C::headroom + C::bias)));
-  const vec<T> scaled = exp_scaled<false, false>(single<T>(-absolute<T>(x)), frame).v[0];
-  return {scaled * T(power_of_two(-C::headroom)), scaled};
-}
-
-// 1 / (1 + e) for x > 0, e / (1 + e) for x < 0.
-template <class T>
-INLINE vec<T> sigmoid(vec<T> x) {
-  using C = exp_constants<T>;
-  const TwoClass<T> two = exp_of_minus_abs<T>(x);
-  const vec<T> sum = T(1) + two.e, error = two.e - (sum - T(1));
-  const vec<T> inverse = T(1) / sum;
-  const vec<T> low = inverse * (residual(splat(T(1)), inverse, sum) - inverse * error);
   const T unscale = T(power_of_two(-C::headroom));
-  const vec<T> numerator = x > T(0) ? splat(T(power_of_two(C::headroom))) : two.scaled;
-  return product(numerator, inverse * unscale, low * unscale);
+  group<T, K> e, s, z, tail;
+  EACH e.v[k] = -absolute<T>(x.v[k]);
+  e = exp_scaled<false, false>(e, frame);
+  EACH e.v[k] = e.v[k] * unscale;
+  EACH s.v[k] = e.v[k] / (T(2) + e.v[k]);
+  EACH z.v[k] = s.v[k] * s.v[k];
+  constexpr auto& poly = atanh_constants<T>::poly;
+  constexpr int terms = int(sizeof(poly) / sizeof(T));
+  EACH tail.v[k] = splat(poly[terms - 1]);
+  _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) EACH tail.v[k] =
+      fma(tail.v[k], z.v[k], splat(poly[i]));
+  EACH tail.v[k] = e.v[k] - tail.v[k] * z.v[k];
+  EACH tail.v[k] = fma(-s.v[k], tail.v[k], e.v[k]);
+  EACH tail.v[k] = tail.v[k] + larger(splat(T(0)), x.v[k]);
+  return tail;
 }
 
-// max(x, 0) + log(1 + e): both terms have the same sign.
-template <class T>
-INLINE vec<T> softplus(vec<T> x) {
-  return larger(x, splat(T(0))) + log1p(exp_of_minus_abs<T>(x).e) * (x == x ? splat(T(1)) : x);
-}
-
-template <class T>
-INLINE vec<T> log_sigmoid(vec<T> x) {
-  return -softplus<T>(-x);
+template <class T, int K>
+INLINE group<T, K> log_sigmoid(group<T, K> x) {
+  EACH x.v[k] = -x.v[k];
+  x = softplus(x);
+  EACH x.v[k] = -x.v[k];
+  return x;
 }
 
 // log(p / (1 - p)), around 1/2 as 2 atanh(2 p - 1); in extended precision, one number at a time.
@@ -47,38 +83,51 @@ inline double logit(double p) {
   return double(logl(x) - log1pl(-x));
 }
 
-template <class T, class F>
-INLINE void each_vector(const T* x, T* y, int64_t n, F f) {
-  constexpr int W = kWidth<T>;
+template <class D, class T, class F>
+INLINE void each_group(const D* x, D* y, int64_t n, F f) {
+  constexpr int K = 4, W = kWidth<T>;
+  const auto apply = [&](const D* from, D* to) INLINE_LAMBDA {
+    group<T, K> v;
+    EACH v.v[k] = load_widened(from + k * W);
+    v = f(v);
+    EACH store_rounded(to + k * W, v.v[k]);
+  };
   int64_t i = 0;
-  for (; i + W <= n; i += W) store(y + i, f(load(x + i)));
-  if (i < n) store_first(y + i, int(n - i), f(load_first(x + i, int(n - i), splat(T(0)))));
+  for (; i + K * W <= n; i += K * W) apply(x + i, y + i);
+  if (i < n) {
+    D tail[K * W] = {};
+    std::memcpy(tail, x + i, size_t(n - i) * sizeof(D));
+    apply(tail, tail);
+    std::memcpy(y + i, tail, size_t(n - i) * sizeof(D));
+  }
 }
 
-template <class T>
-void run_contiguous(Op op, const T* x, T* y, int64_t n) {
+template <class D, class T>
+void run_contiguous(Op op, const D* x, D* y, int64_t n) {
+  constexpr int K = 4;
+  using G = group<T, K>;
   switch (op) {
     case Op::sigmoid:
-      return each_vector(x, y, n, [](vec<T> v) INLINE_LAMBDA { return sigmoid<T>(v); });
+      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return sigmoid(v); });
     case Op::log_sigmoid:
-      return each_vector(x, y, n, [](vec<T> v) INLINE_LAMBDA { return log_sigmoid<T>(v); });
+      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return log_sigmoid(v); });
     case Op::softplus:
-      return each_vector(x, y, n, [](vec<T> v) INLINE_LAMBDA { return softplus<T>(v); });
+      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return softplus(v); });
     default:
-      for (int64_t i = 0; i < n; ++i) y[i] = T(logit(double(x[i])));
+      for (int64_t i = 0; i < n; ++i) round_to(y[i], T(logit(double(widened(x[i])))));
   }
 }
 
 template <class D, class T>
 void run_elements(Op op, const char* x, int64_t x_step, char* y, int64_t y_step, int64_t n) {
-  if (std::is_same_v<D, T> && x_step == int64_t(sizeof(D)) && y_step == x_step)
-    return run_contiguous(op, (const T*)x, (T*)y, n);
+  if (x_step == int64_t(sizeof(D)) && y_step == x_step)
+    return run_contiguous<D, T>(op, (const D*)x, (D*)y, n);
   constexpr int64_t block = 1024;
   T buffer[block];
   for (int64_t i = 0; i < n; i += block) {
     const int64_t count = n - i < block ? n - i : block;
     gather<D>(x + i * x_step, x_step, count, buffer);
-    run_contiguous(op, buffer, buffer, count);
+    run_contiguous<T, T>(op, buffer, buffer, count);
     scatter<D>(buffer, count, y + i * y_step, y_step);
   }
 }

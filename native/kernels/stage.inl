@@ -21,6 +21,21 @@ INLINE void round_to(bfloat& to, float f) {
 INLINE void round_to(float& to, float f) { to = f; }
 INLINE void round_to(double& to, double d) { to = d; }
 
+// One vector of contiguous entries.
+INLINE vec<float> load_widened(const half* p) { return half_to_float(&p->raw); }
+INLINE vec<float> load_widened(const bfloat* p) { return bfloat_to_float(&p->raw); }
+INLINE vec<float> load_widened(const float* p) { return load(p); }
+INLINE vec<double> load_widened(const double* p) { return load(p); }
+
+INLINE void store_rounded(half* p, vec<float> v) { float_to_half(&p->raw, v); }
+INLINE void store_rounded(bfloat* p, vec<float> v) {
+  const vec<int32_t> b = (vec<int32_t>)v;
+  const vec<int32_t> rounded = b + 0x7fff + (b >> 16 & 1);
+  store_high_halves(&p->raw, v == v ? rounded : b | 0x400000);
+}
+INLINE void store_rounded(float* p, vec<float> v) { store(p, v); }
+INLINE void store_rounded(double* p, vec<double> v) { store(p, v); }
+
 // Contiguous runs, a vector at a time.
 INLINE void widen_run(const half* p, float* to, int64_t n) {
   int64_t i = 0;

@@ -80,6 +80,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // load_first / store_first touch only the first `count` elements of memory, store_from those from
 // `first` on; load_wide reads as many
 // floats as there are lanes of double (cheaper than taking a register apart).
+// bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -131,6 +132,13 @@ INLINE vec<float> half_to_float(const uint16_t* p) {
 }
 INLINE void float_to_half(uint16_t* p, vec<float> v) {
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE vec<float> bfloat_to_float(const uint16_t* p) {
+  return (vec<float>)((vec<int32_t>)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p))
+                      << 16);
+}
+INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)(v >> 16)));
 }
 #elif SOFTMAX_LEVEL == 3
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -185,6 +193,15 @@ INLINE vec<float> half_to_float(const uint16_t* p) {
 }
 INLINE void float_to_half(uint16_t* p, vec<float> v) {
   _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE vec<float> bfloat_to_float(const uint16_t* p) {
+  return (vec<float>)((vec<int32_t>)_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p))
+                      << 16);
+}
+INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
+  const __m256i high = (__m256i)(v >> 16);
+  _mm_storeu_si128((__m128i*)p, _mm_packs_epi32(_mm256_castsi256_si128(high),
+                                                _mm256_extracti128_si256(high, 1)));
 }
 #else
 template <class T>
@@ -258,6 +275,12 @@ INLINE vec<float> half_to_float(const uint16_t* p) {
 INLINE void float_to_half(uint16_t* p, vec<float> v) {
   float16 h[4] = {float16(v[0]), float16(v[1]), float16(v[2]), float16(v[3])};
   __builtin_memcpy(p, h, sizeof h);
+}
+INLINE vec<float> bfloat_to_float(const uint16_t* p) {
+  return (vec<float>)vec<int32_t>{p[0] << 16, p[1] << 16, p[2] << 16, p[3] << 16};
+}
+INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
+  for (int i = 0; i < 4; ++i) p[i] = uint16_t(v[i] >> 16);
 }
 #endif
 

@@ -1,7 +1,8 @@
 """Cross-entropy and the losses built on it, each with its gradient from the same pass.
 
 A loss is a log-probability and its gradient a difference of probabilities; both keep their relative
-accuracy next to zero, because 1 - p is taken as the sum of the other probabilities.
+accuracy next to zero, because 1 - p is taken as the sum of the other probabilities. Logits and
+labels that are as kernels need them go straight to plain_cross_entropy, as in softmax.functions.
 """
 
 import math
@@ -127,6 +128,12 @@ def cross_entropy(
     >>> print(cross_entropy([0.0, -40.0], 0))
     4.248354255291589e-18
     """
+    if class_weight is None and sample_weight is None and ignore_index is None:
+        result = kernels.plain_cross_entropy(
+            logits, target, axis, label_smoothing, z_loss, reduction, return_grad, out
+        )
+        if result is not None:
+            return result
     check_options(reduction, label_smoothing=label_smoothing, z_loss=z_loss)
     x, axis = read_logits(logits, axis)
     t = read_target(

@@ -48,6 +48,7 @@ __all__ = [
     "logit",
     "logsumexp",
     "mellowmax",
+    "plain_cross_entropy",
     "plain_log_sigmoid",
     "plain_log_softmax",
     "plain_logit",
@@ -71,7 +72,7 @@ def leave(*arguments: object) -> None:
 
 
 plain_softmax = plain_log_softmax = plain_logsumexp = leave
-plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = leave
+plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = plain_cross_entropy = leave
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
