@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["Blocks", "Diagonal", "Exact", "Preconditioner", "SharedBlock"]
+__all__ = ["Blocks", "Columns", "Diagonal", "Exact", "Preconditioner", "SharedBlock"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
+
+
+SINGLE, DOUBLE = np.finfo(np.float32), np.finfo(np.float64)
 
 
 class Preconditioner(Protocol):
@@ -39,17 +42,19 @@ class _Factor:
     """Cholesky factor of a matrix scaled to unit diagonal: the units of columns do not matter."""
 
     def __init__(self, matrix: Array) -> None:
+        single = matrix.dtype == np.float32
+        limits = SINGLE if single else DOUBLE
+        self.potrs = lapack.spotrs if single else lapack.dpotrs
+        potrf = lapack.spotrf if single else lapack.dpotrf
         diagonal = matrix.diagonal()
-        known = diagonal > np.finfo(matrix.dtype).tiny  # else no step: a column that never varies
-        scale = np.where(known, 1 / np.sqrt(np.where(known, diagonal, 1)), 0)
-        self.scale = scale.astype(matrix.dtype)
+        known = diagonal > limits.tiny  # else no step: a column that never varies
+        self.scale = known / np.sqrt(np.maximum(diagonal, limits.tiny))
         matrix = matrix * self.scale * self.scale[:, None]
-        potrf, self.potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (matrix,))
         # Rounding can leave a matrix of correlated columns slightly indefinite.
-        ridge = 10 * float(np.finfo(matrix.dtype).eps)
+        ridge = 10 * float(limits.eps)
         failed = 1
         while failed:
-            np.fill_diagonal(matrix, 1 + ridge)
+            matrix.ravel()[:: len(matrix) + 1] = 1 + ridge
             self.factor, failed = potrf(matrix.T, lower=False, clean=False)
             ridge *= 10
 
@@ -106,6 +111,22 @@ class SharedBlock:
     def __call__(self, gradient: Float64) -> Float64:
         """Return the inverse applied to a gradient."""
         result = self._factor.solve(gradient.T).T / self._scale
+        return without_common_shift(result) if self._coupled else result
+
+
+class Columns:
+    """One number for each column, the same for all classes."""
+
+    exact = False
+    rough = True
+
+    def __init__(self, curvature: Float64, coupled: bool) -> None:
+        self._curvature = curvature
+        self._coupled = coupled
+
+    def __call__(self, gradient: Float64) -> Float64:
+        """Return the inverse applied to a gradient."""
+        result = gradient / self._curvature
         return without_common_shift(result) if self._coupled else result
 
 

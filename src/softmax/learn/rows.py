@@ -67,6 +67,29 @@ def column_sums(x: Matrix, weights: Float64 | None) -> Float64:
     return np.asarray(x.T @ weights if sp.issparse(x) else weights @ x, np.float64)
 
 
+def square_sums(x: Matrix, weights: Float64 | None) -> Float64:
+    """Return the sums of the squared columns in float64, of weighted rows where there are."""
+    if not sp.issparse(x):
+        return column_sums(x * x, weights)
+    squares = x.data.astype(np.float64) ** 2
+    if weights is not None:
+        squares *= np.repeat(weights, np.diff(x.indptr))
+    return np.asarray(np.bincount(x.indices, squares, x.shape[1]), np.float64)
+
+
+def target_sums(
+    x: Matrix, target: NDArray[Any], weights: Float64 | None, n_outputs: int
+) -> Float64:
+    """Return sum of weight * target * row for each output."""
+    n_rows = x.shape[0]
+    if target.ndim == 1:
+        weights = np.ones(n_rows, x.dtype) if weights is None else weights.astype(x.dtype)
+        member = sp.csr_matrix((weights, target, np.arange(n_rows + 1)), (n_rows, n_outputs))
+        return dense(member.T @ x).astype(np.float64)
+    target = target if weights is None else target * weights.astype(target.dtype)[:, None]
+    return backward(x, target).astype(np.float64)
+
+
 class Chunk(NamedTuple):
     """Rows with their targets; weights None is 1 each."""
 

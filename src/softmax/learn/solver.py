@@ -121,9 +121,14 @@ def minimise(
     ready = start.any() or max_iter == 0
     *easier, last = [problem] if ready else problem.path()
     inverse = None if ready or easier else _warm_up(problem, solution, tol, max_iter)
+    guess = None if ready else [*easier, last][0].guess()
+    if guess is not None:
+        solution.parameters = guess
     for stage in [*easier, last]:
         stage_tol = tol if stage is last else max(tol, PATH_TOL)
-        _Run(stage, solution, stage_tol, max_iter, report, began, inverse).solve()
+        run = _Run(stage, solution, stage_tol, max_iter, report, began, inverse)
+        run.leads = stage is not last
+        run.solve()
         if solution.interrupted or solution.history[-1].iteration >= max_iter:
             break
     return solution
@@ -170,6 +175,7 @@ class _Run:
         self.gain = np.inf  # of the last step
         self.newton = False
         self.newton_fall = NEWTON_FALL
+        self.leads = False  # to another problem, whose objective and gap are told
         self.n_steps = 0
         self.least = (self.point.objective, self.gap)
         self.idle_steps = self.n_settlings = 0
@@ -210,6 +216,10 @@ class _Run:
     def settle(self) -> bool:
         """Move to where the gap can be trusted, and say whether that was a move."""
         allowed = self.tol * abs(self.point.objective)
+        if self.preconditioner.exact:
+            decrement = self.preconditioner(self.point.gradient)
+            if 0.5 * DECREMENT_SAFETY * float(np.vdot(decrement, self.point.gradient)) <= allowed:
+                return False
         moved = self.problem.settled(self.point.parameters, self.point.gradient, allowed)
         if moved is None or self.n_settlings == SETTLINGS:
             return False
@@ -243,7 +253,11 @@ class _Run:
 
     def tell(self, iteration: int) -> None:
         point = self.point
-        objective, gap = self.problem.certificate(point.parameters, point.objective, point.gradient)
+        objective, gap = point.objective, self.gap
+        if self.leads:
+            objective, gap = self.problem.certificate(
+                point.parameters, point.objective, point.gradient
+            )
         news = Iteration(iteration, objective, gap, time.perf_counter() - self.began)
         self.solution.parameters = point.parameters
         self.solution.history.append(news)
@@ -257,10 +271,8 @@ class _Run:
 
     def move(self, arrived: _Point) -> None:
         left = self.point
-        self.memory.add(
-            arrived.parameters - left.parameters,
-            arrived.gradient - left.gradient,
-        )
+        if not self.preconditioner.exact:
+            self.memory.add(arrived.parameters - left.parameters, arrived.gradient - left.gradient)
         self.gain = left.objective - arrived.objective
         self.judge(self.gain / abs(left.objective), self.gain / self.decrement)
         self.last_decrement, self.decrement = self.decrement, np.inf
@@ -293,7 +305,8 @@ class _Run:
         self.borrowed = known is not None
         self.preconditioner = known or self.problem.preconditioner(self.point.parameters)
         self.solution.n_preconditioners += known is None
-        self.memory.pairs.clear()
+        if not self.preconditioner.rough:
+            self.memory.pairs.clear()
         self.steps_since_renewal = 0
         self.first_decrement: float | None = None
 
@@ -357,7 +370,10 @@ class _Run:
         slope = float(np.vdot(direction, start.gradient))
         if slope >= 0:
             return None
+        rough = self.preconditioner.rough
         length = 1.0
+        if rough and not self.memory.pairs:
+            length = self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
             trial = self.evaluate(start.parameters + length * direction, direction)
@@ -368,7 +384,12 @@ class _Run:
                 continue
             if best is not None and trial.objective > best.objective:
                 return best
-            if trial.slope < 0.3 * slope and length < 8 and (best is not None or length == 1):
+            if (
+                not rough
+                and trial.slope < 0.3 * slope
+                and length < 8
+                and (best is not None or length == 1)
+            ):
                 best = trial
                 length *= 2
                 continue
