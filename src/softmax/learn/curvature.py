@@ -48,6 +48,7 @@ EXACT_SIZE = 48  # below this size it is cheap for any number of rows
 MOST_BYTES = 64 << 20
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
 LEAST_SAMPLE = 2048
+NEGLIGIBLE = 0.1  # of the mean p (1 - p): such rows add less than that share
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -88,6 +89,8 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
         return Columns(column_curvature(problem, float(confusion.mean())), coupled)
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
+    if problem.rows.n_rows <= sample_size(problem):
+        return Blocks(whole_blocks(problem, parameters), coupled)
     return Blocks(class_blocks(problem, parameters, confusion), coupled)
 
 
@@ -162,12 +165,16 @@ def shared_block(
     return penalised(problem, block, problem.penalty.l2 / float(scale.mean())), scale
 
 
+def sample_size(problem: CrossEntropyObjective) -> int:
+    """Return how many rows of a class are enough for its block."""
+    return max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
+
+
 def class_blocks(
     problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
 ) -> Iterator[Array]:
     """Build each class's block from rows chosen in proportion to p (1 - p)."""
-    wanted = max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
-    rate = wanted / np.maximum(confusion * problem.total_weight, TINY)
+    rate = sample_size(problem) / np.maximum(confusion * problem.total_weight, TINY)
     drawn = np.random.RandomState(problem.seed).uniform(size=problem.n_classes)
     kept: list[Any] = []
     chosen: list[NDArray[np.bool_]] = []
@@ -193,6 +200,26 @@ def class_blocks(
         sample = problem.centred(rows[taken[:, k]])
         sample *= np.sqrt(weight[taken[:, k], k]).astype(sample.dtype)[:, None]
         yield penalised(problem, sample.T @ sample, problem.penalty.l2)
+
+
+def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
+    """Return each class's block from the rows that confuse it."""
+    n_classes, n_columns = problem.shape
+    blocks = np.zeros((n_classes, n_columns, n_columns))
+    scale = problem.loss.exchange(n_classes) / problem.total_weight
+    for rows, p, weights in problem.designs(parameters):
+        importance = p * (1 - p)
+        if weights is not None:
+            importance *= weights[:, None]
+        counts = importance > NEGLIGIBLE * importance.mean(0)
+        roots = np.sqrt(scale * importance)
+        for k in range(n_classes):
+            own = counts[:, k]
+            sample = rows[own] * roots[own, k, None]
+            blocks[k] += sample.T @ sample
+    for block in blocks:
+        penalised(problem, block, problem.penalty.l2)
+    return blocks
 
 
 def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
