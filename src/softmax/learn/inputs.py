@@ -45,9 +45,6 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Matrix:
             order="C",
             ensure_all_finite=False,
         )
-        if sp.issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
     _check_finite(estimator, X)
     return X
 

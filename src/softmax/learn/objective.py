@@ -128,8 +128,8 @@ class CrossEntropyObjective:
     def glance(self) -> ArrayRows:
         """A few rows, spread over all."""
         if self._glance is None:
-            size = max(GLANCE_ROWS, ROWS_PER_COLUMN * min(self.shape[1], GLANCE_ROWS))
-            self._glance = self.rows.sample(size, self.seed)
+            enough = ROWS_PER_COLUMN * self.shape[1] if has_blocks(self) else 0
+            self._glance = self.rows.sample(max(GLANCE_ROWS, enough), self.seed)
         return self._glance
 
     @property
@@ -239,9 +239,7 @@ class CrossEntropyObjective:
         """
         if is_exact(self):
             return [self]
-        x = self.glance.x
-        squares = np.asarray((x.multiply(x) if hasattr(x, "multiply") else x * x).mean(0)).ravel()
-        variances = np.maximum(squares - self.mean**2, 0)
+        variances = square_sums(self.glance.x, None) / self.glance.n_rows - self.mean**2
         varying = variances[variances > 0]
         usual = STRONG_PENALTY * float(np.median(varying)) if varying.size else 0.0
         # No penalty at all is led to by one that leaves no trace in the result.
@@ -297,7 +295,8 @@ class CrossEntropyObjective:
 
     def product_form(self, parameters: Float64) -> tuple[Array, Array]:
         """Return weights and bias for the data as they are, in their dtype."""
-        coef, bias = self.to_model(parameters)
+        coef = parameters[:, : self.n_features]
+        bias = parameters[:, -1] - coef @ self.mean if self.fit_intercept else np.zeros(len(coef))
         return coef.astype(self.rows.dtype), bias.astype(self.rows.dtype)
 
     def probabilities(self, x: Matrix, parameters: Float64) -> Array:

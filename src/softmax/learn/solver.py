@@ -11,20 +11,20 @@ cheaper one that has its optimum nearby.
 
 References
 ----------
-Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithms 7.1 (line-search Newton-CG) and 7.4
-(two-loop recursion). Hager & Zhang (2005), "A new conjugate gradient method with guaranteed
-descent and an efficient line search", for the test of descent by slopes.
+Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.1 (line-search Newton-CG).
+Hager & Zhang (2005), "A new conjugate gradient method with guaranteed descent and an efficient line
+search", for the test of descent by slopes.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softmax.learn.pairs import Pairs
 from softmax.learn.preconditioner import Preconditioner
 from softmax.learn.problem import Iteration, Problem, Report, Solution
 
@@ -34,8 +34,6 @@ Float64 = NDArray[np.float64]
 
 PATH_TOL = 0.1  # of the problems that only lead to the next
 SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
-MEMORY = 20  # pairs of the quasi-Newton recursion
-MEMORY_BYTES = 64 << 20  # that they may take
 NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
 TRIAL_STEPS = 6  # quasi-Newton steps before that is judged: the first ones always fall steeply
 BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement, likewise
@@ -57,34 +55,6 @@ class _Point:
     objective: float
     gradient: Float64
     slope: float = 0.0  # along the direction that led here
-
-
-class _Memory:
-    """Limited-memory BFGS pairs over a preconditioner."""
-
-    def __init__(self, size: int) -> None:
-        most = max(3, min(MEMORY, MEMORY_BYTES // max(16 * size, 1)))
-        self.pairs: deque[tuple[Float64, Float64, float]] = deque(maxlen=most)
-
-    def add(self, step: Float64, change: Float64) -> None:
-        curvature = float(np.vdot(step, change))
-        if curvature > 0:
-            self.pairs.append((step, change, curvature))
-
-    def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
-        vector = gradient.copy()
-        shares = []
-        for step, change, curvature in reversed(self.pairs):
-            share = float(np.vdot(step, vector)) / curvature
-            vector -= share * change
-            shares.append(share)
-        vector = preconditioner(vector)
-        if preconditioner.rough and self.pairs:
-            _, change, curvature = self.pairs[-1]
-            vector *= curvature / float(np.vdot(change, preconditioner(change)))
-        for (step, change, curvature), share in zip(self.pairs, reversed(shares), strict=True):
-            vector += (share - float(np.vdot(change, vector)) / curvature) * step
-        return vector
 
 
 def minimise(
@@ -122,8 +92,7 @@ def minimise(
     *easier, last = [problem] if ready else problem.path()
     inverse = None if ready or easier else _warm_up(problem, solution, tol, max_iter)
     guess = None if ready else [*easier, last][0].guess()
-    if guess is not None:
-        solution.parameters = guess
+    solution.parameters = solution.parameters if guess is None else guess
     for stage in [*easier, last]:
         stage_tol = tol if stage is last else max(tol, PATH_TOL)
         run = _Run(stage, solution, stage_tol, max_iter, report, began, inverse)
@@ -167,7 +136,7 @@ class _Run:
         self.max_iter = max_iter
         self.report = report
         self.began = began
-        self.memory = _Memory(solution.parameters.size)
+        self.memory = Pairs(solution.parameters.size)
         self.point = self.evaluate(solution.parameters)
         self.gap = self.bound()
         self.decrement = np.inf  # of the current point, once a direction is known
@@ -306,7 +275,7 @@ class _Run:
         self.preconditioner = known or self.problem.preconditioner(self.point.parameters)
         self.solution.n_preconditioners += known is None
         if not self.preconditioner.rough:
-            self.memory.pairs.clear()
+            self.memory.clear()
         self.steps_since_renewal = 0
         self.first_decrement: float | None = None
 
@@ -372,7 +341,7 @@ class _Run:
             return None
         rough = self.preconditioner.rough
         length = 1.0
-        if rough and not self.memory.pairs:
+        if rough and not self.memory:
             length = self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
