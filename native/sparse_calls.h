@@ -12,8 +12,7 @@ inline const char* contiguous(nb::handle given, const char* name, std::initializ
   auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
   type = PyArray_TYPE(array);
   size = PyArray_SIZE(array);
-  if (!PyArray_IS_C_CONTIGUOUS(array) ||
-      std::find(types.begin(), types.end(), type) == types.end())
+  if (!PyArray_IS_C_CONTIGUOUS(array) || std::find(types.begin(), types.end(), type) == types.end())
     refuse(name, "contiguous, of a type that goes with the others");
   return static_cast<const char*>(PyArray_DATA(array));
 }

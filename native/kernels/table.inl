@@ -85,5 +85,5 @@ static int64_t sparse_groups(const CsrJob& job) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run, reduce, finish, map, elements,
-                         losses,       sampling, sparse, sparse_groups};
+const Kernels kernels = {SOFTMAX_NAME, run,    reduce,   finish, map,
+                         elements,     losses, sampling, sparse, sparse_groups};

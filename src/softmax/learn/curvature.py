@@ -6,8 +6,10 @@ they save nine evaluations of ten against the usual bound (1/2) X'X. A class con
 some hundred of them, chosen in proportion to that weight, are enough for its block.
 
 Which structure serves depends on the size alone: the whole matrix for small problems, the class
-blocks, or the diagonal where blocks would not fit or where there are more columns than rows. At
-the start, where all classes are alike, one block serves for all.
+blocks, or, where those would not fit or where there are more columns than rows, one number for each
+column. It is the same for all classes: how far each class is confused changes from step to step,
+and a diagonal that follows it misleads quasi-Newton pairs into twice the passes. At the start,
+where all classes are alike, one block serves for all.
 
 References
 ----------
@@ -41,7 +43,7 @@ __all__ = [
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Structure = Literal["exact", "blocks", "diagonal"]
+Structure = Literal["exact", "blocks", "columns"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
 EXACT_SIZE = 48  # below this size it is cheap for any number of rows
@@ -58,7 +60,7 @@ def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int)
     if size <= EXACT_SIZE or n_rows * size**2 <= EXACT_WORK:
         return "exact"
     block = itemsize * n_columns**2
-    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "diagonal"
+    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "columns"
 
 
 def structure_of(problem: CrossEntropyObjective) -> Structure:
@@ -85,7 +87,7 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     confusion = mean_confusion(problem, parameters)
     problem.intercept_curvature = np.maximum(confusion, TINY)
     coupled = problem.loss.coupled
-    if structure == "diagonal":
+    if structure == "columns":
         return Columns(column_curvature(problem, float(confusion.mean())), coupled)
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)

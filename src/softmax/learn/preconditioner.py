@@ -1,6 +1,7 @@
 """Inverses of approximate second derivatives, ready to be applied to gradients.
 
-The whole matrix, one block for each class, one block that all classes share, or the diagonal.
+The whole matrix, one block for each class, one block that all classes share, one number
+for each column, or the diagonal.
 `curvature` builds the matrices from data.
 """
 

@@ -42,6 +42,7 @@ REFRESH_STEPS = 30  # and when it has not converged after so many steps
 CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
 CG_STEPS = 200
 VERIFYING_STEPS = 20  # so many in a row, where the decrement is wanted rather than the direction
+LONGEST = 8.0  # step
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
@@ -339,9 +340,9 @@ class _Run:
         slope = float(np.vdot(direction, start.gradient))
         if slope >= 0:
             return None
-        rough = self.preconditioner.rough
+        reaching = self.newton or self.preconditioner.exact
         length = 1.0
-        if rough and not self.memory:
+        if self.preconditioner.rough and not self.memory:
             length = self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
@@ -353,12 +354,8 @@ class _Run:
                 continue
             if best is not None and trial.objective > best.objective:
                 return best
-            if (
-                not rough
-                and trial.slope < 0.3 * slope
-                and length < 8
-                and (best is not None or length == 1)
-            ):
+            steep = trial.slope < 0.3 * slope and (best is not None or length == 1)
+            if reaching and steep and length < LONGEST:
                 best = trial
                 length *= 2
                 continue
