@@ -1,6 +1,9 @@
 // Products with matrices in compressed rows: what scipy.sparse calls CSR.
 #pragma once
 
+#include <limits>
+#include <type_traits>
+
 #include "calls.h"
 
 namespace softmax {
@@ -23,7 +26,11 @@ void refuse_outside(const CsrJob& job) {
   const I* columns = (const I*)job.columns;
   bool inside = starts[0] >= 0 && starts[job.rows] <= job.entries;
   for (int64_t i = 0; i < job.rows; ++i) inside &= starts[i] <= starts[i + 1];
-  for (int64_t e = 0; e < job.entries; ++e) inside &= columns[e] >= 0 && columns[e] < job.n_columns;
+  using U = std::make_unsigned_t<I>;
+  const U most = U(std::min<int64_t>(job.n_columns - 1, std::numeric_limits<I>::max()));
+  U sign = 0;  // its highest bit is set once that of a column is, or of what is left beyond it
+  for (int64_t e = 0; e < job.entries; ++e) sign |= U(columns[e]) | (most - U(columns[e]));
+  inside &= I(sign) >= 0 && (job.n_columns > 0 || job.entries == 0);
   if (!inside) refuse("the matrix", "one whose entries are within its shape");
 }
 

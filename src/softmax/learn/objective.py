@@ -359,11 +359,11 @@ class CrossEntropyObjective:
     def derivative(self, products: Float64, columns: Float64, penalised: Float64) -> Float64:
         """Move sums over uncentred rows to the centred features and add the penalty's share."""
         derivative = np.empty(self.shape)
-        coef = derivative[:, : self.n_features]
-        np.multiply(columns[:, None], self.mean, out=coef)
-        np.subtract(products, coef, out=coef)
-        if self.fit_intercept:
-            derivative[:, -1] = columns
-        derivative /= self.total_weight
-        coef += self.penalty.l2 * penalised[:, : self.n_features]
+        for k, row in enumerate(derivative):  # one after the other: each stays in the cache
+            coef = row[: self.n_features]
+            np.multiply(self.mean, -columns[k], out=coef)
+            coef += products[k]
+            row[self.n_features :] = columns[k]
+            row /= self.total_weight
+            coef += self.penalty.l2 * penalised[k, : self.n_features]
         return derivative

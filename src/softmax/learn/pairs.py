@@ -53,7 +53,7 @@ class Pairs:
         if curvature > 0:
             self._pairs.append((self._flat(step), self._flat(change), curvature))
 
-    def _flat(self, array: Float64) -> Array:
+    def _flat(self, array: Array) -> Array:
         return array.astype(self._dtype, copy=False).ravel()
 
     def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:

@@ -29,11 +29,11 @@ class Preconditioner(Protocol):
     exact: bool
     rough: bool  # its scale is that of an upper bound at best, its directions few
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
 
 
-def without_common_shift(step: Float64) -> Float64:
+def without_common_shift(step: NDArray[Any]) -> NDArray[Any]:
     """Take out, in place, what all classes share: it changes no probability."""
     step -= step.mean(0)
     return step
@@ -75,7 +75,7 @@ class Exact:
     def __init__(self, matrix: Float64) -> None:
         self._factor = _Factor(matrix)
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         return self._factor.solve(gradient.ravel()).reshape(gradient.shape)
 
@@ -90,7 +90,7 @@ class Blocks:
         self._factors = [_Factor(block) for block in blocks]
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = np.empty_like(gradient)
         for row, factor, part in zip(result, self._factors, gradient, strict=True):
@@ -109,7 +109,7 @@ class SharedBlock:
         self._scale = class_scale[:, None]
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = self._factor.solve(gradient.T).T / self._scale
         return without_common_shift(result) if self._coupled else result
@@ -122,12 +122,12 @@ class Columns:
     rough = True
 
     def __init__(self, curvature: Float64, coupled: bool) -> None:
-        self._curvature = curvature
+        self._inverse = 1 / curvature
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
-        """Return the inverse applied to a gradient."""
-        result = gradient / self._curvature
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
+        """Return the inverse applied to a gradient, in its dtype."""
+        result = gradient * self._inverse.astype(gradient.dtype)
         return without_common_shift(result) if self._coupled else result
 
 
@@ -141,7 +141,7 @@ class Diagonal:
         self.diagonal = diagonal
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = gradient / self.diagonal
         return without_common_shift(result) if self._coupled else result
