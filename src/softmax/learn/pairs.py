@@ -23,9 +23,10 @@ __all__ = ["Pairs"]
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
+_State = tuple[Float64, Float64]
 
 MOST = 20
-MOST_BYTES = 64 << 20
+MOST_BYTES = 48 << 20
 MANY = 1 << 16  # parameters
 
 
@@ -47,11 +48,16 @@ class Pairs:
         """Forget all."""
         self._pairs.clear()
 
-    def add(self, step: Float64, change: Float64) -> None:
-        """Keep a step and how it changed the gradient; the oldest pair may go."""
-        curvature = float(np.vdot(step, change))
+    def add(self, left: _State, arrived: _State) -> None:
+        """Keep a step, from parameters and gradient to others; the oldest pair may go."""
+        step, change = (self._difference(new, old) for new, old in zip(arrived, left, strict=True))
+        curvature = float(np.dot(step, change))
         if curvature > 0:
-            self._pairs.append((self._flat(step), self._flat(change), curvature))
+            self._pairs.append((step, change, curvature))
+
+    def _difference(self, new: Float64, old: Float64) -> Array:
+        difference = np.empty(new.shape, self._dtype)
+        return np.subtract(new, old, out=difference, casting="same_kind").ravel()
 
     def _flat(self, array: Array) -> Array:
         return array.astype(self._dtype, copy=False).ravel()

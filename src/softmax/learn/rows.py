@@ -231,7 +231,8 @@ def backward(x: Matrix, slopes: Array) -> Array:
     """Return slopes' x, a row for each logit."""
     if not sp.issparse(x):
         return np.asarray(slopes.T @ x)
-    return csr_product(x, slopes, np.empty((x.shape[1], slopes.shape[1]), x.dtype), True).T
+    columns = np.empty((x.shape[1], slopes.shape[1]), x.dtype)
+    return np.ascontiguousarray(csr_product(x, slopes, columns, True).T)
 
 
 def csr_product(x: Matrix, other: Array, out: Array, transposed: bool) -> Array:

@@ -242,7 +242,9 @@ class _Run:
     def move(self, arrived: _Point) -> None:
         left = self.point
         if not self.preconditioner.exact:
-            self.memory.add(arrived.parameters - left.parameters, arrived.gradient - left.gradient)
+            self.memory.add(
+                (left.parameters, left.gradient), (arrived.parameters, arrived.gradient)
+            )
         self.gain = left.objective - arrived.objective
         self.judge(self.gain / abs(left.objective), self.gain / self.decrement)
         self.last_decrement, self.decrement = self.decrement, np.inf
