@@ -7,7 +7,7 @@ separable and the loss falls by a constant factor at every step, quasi-Newton pa
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
 Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
 A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
-cheaper one that has its optimum nearby.
+cheaper one that has its optimum nearby, or name a point to begin at.
 
 References
 ----------
