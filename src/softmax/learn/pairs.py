@@ -28,6 +28,7 @@ _State = tuple[Float64, Float64]
 MOST = 20
 MOST_BYTES = 48 << 20
 MANY = 1 << 16  # parameters
+LEAST_CURVATURE = 1e-30  # of a pair that float32 can divide by
 
 
 class Pairs:
@@ -52,7 +53,7 @@ class Pairs:
         """Keep a step, from parameters and gradient to others; the oldest pair may go."""
         step, change = (self._difference(new, old) for new, old in zip(arrived, left, strict=True))
         curvature = float(np.dot(step, change))
-        if curvature > 0:
+        if curvature > LEAST_CURVATURE:
             self._pairs.append((step, change, curvature))
 
     def _difference(self, new: Float64, old: Float64) -> Array:

@@ -13,7 +13,8 @@ References
 ----------
 Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.1 (line-search Newton-CG).
 Hager & Zhang (2005), "A new conjugate gradient method with guaranteed descent and an efficient line
-search", for the test of descent by slopes.
+search", for the test of descent by slopes. Raydan & Svaiter (2002), "Relaxed steepest descent and
+Cauchy-Barzilai-Borwein method", for first steps short of the best.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ CG_SHARE = 0.5  # end where a step adds less to the promise than this share of t
 CG_STEPS = 200
 VERIFYING_STEPS = 20  # so many in a row, where the decrement is wanted rather than the direction
 LONGEST = 8.0  # step
+RELAXED = 0.5  # of the best first step: from there the next would go at right angles
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
@@ -345,7 +347,7 @@ class _Run:
         reaching = self.newton or self.preconditioner.exact
         length = 1.0
         if self.preconditioner.rough and not self.memory:
-            length = self.problem.best_length(start.parameters, direction)
+            length = RELAXED * self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
             trial = self.evaluate(start.parameters + length * direction, direction)
