@@ -1,6 +1,7 @@
 // softmax._core: the module and its functions.
 #include "calls.h"
 #include "plain.h"
+#include "sparse_calls.h"
 
 namespace softmax {
 namespace {
@@ -149,6 +150,12 @@ NB_MODULE(_core, m) {
       },
       "logits"_a, "starts"_a, "places"_a, "counts"_a, "weights"_a.none(), "loss"_a,
       "gradient"_a.none(), "scale"_a = 1.0, "z_loss"_a = 0.0);
+  m.def(
+      "csr_product",
+      [](H indptr, H indices, H data, H dense, H out, bool transposed) {
+        sparse_product(indptr, indices, data, dense, out, transposed);
+      },
+      "indptr"_a, "indices"_a, "data"_a, "dense"_a, "out"_a, "transposed"_a);
   m.def(
       "plain_softmax",
       [](H x, H axis, H temperature, H out) {

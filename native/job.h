@@ -145,6 +145,20 @@ struct SamplingJob {
   int64_t* drawn = nullptr;             // (draws, rows)
 };
 
+// A product of a matrix in compressed rows with a dense one (sparse.inl).
+struct CsrJob {
+  DType dtype;
+  bool wide_index = false;  // of 64 bits, not 32
+  bool transposed = false;
+  int64_t rows = 0, n_columns = 0, entries = 0;  // of the compressed matrix
+  const char* starts = nullptr;                  // of the rows, and one more for the end
+  const char* columns = nullptr;                 // of the entries
+  const char* values = nullptr;
+  int64_t width = 0;  // columns of the dense matrices
+  const char* dense = nullptr;
+  char* out = nullptr;
+};
+
 // One instruction set's kernels.
 struct Kernels {
   const char* name;
@@ -161,6 +175,9 @@ struct Kernels {
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
   // Rows begin .. end - 1 filtered, or drawn from (sampling.inl).
   void (*sampling)(const SamplingJob&, int64_t begin, int64_t end);
+  // Rows, or of a transposed product groups of columns, begin .. end - 1 (sparse.inl).
+  void (*sparse)(const CsrJob&, int64_t begin, int64_t end);
+  int64_t (*sparse_groups)(const CsrJob&);
 };
 
 }  // namespace softmax

@@ -77,6 +77,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/precise.inl"
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"
+#include "kernels/sparse.inl"
 #include "kernels/table.inl"
 }  // namespace softmax::SOFTMAX_TARGET
 

@@ -78,5 +78,19 @@ static void sampling(const SamplingJob& job, int64_t begin, int64_t end) {
                           : run_sampling<double>(job, begin, end);
 }
 
+static void sparse(const CsrJob& job, int64_t begin, int64_t end) {
+  with_types(job.dtype, [&](auto, auto t) {
+    using T = decltype(t);
+    job.wide_index ? run_sparse<T, int64_t>(job, begin, end)
+                   : run_sparse<T, int32_t>(job, begin, end);
+  });
+}
+
+static int64_t sparse_groups(const CsrJob& job) {
+  const int64_t step = job.dtype == DType::f32 ? kGroupColumns<float> : kGroupColumns<double>;
+  return (job.width + step - 1) / step;
+}
+
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run, reduce, finish, map, elements, losses, sampling};
+const Kernels kernels = {SOFTMAX_NAME, run,    reduce,   finish, map,
+                         elements,     losses, sampling, sparse, sparse_groups};

@@ -52,6 +52,12 @@ class Quartic:
     def sample(self) -> None:
         return None
 
+    def guess(self) -> None:
+        return None
+
+    def best_length(self, parameters: Float64, direction: Float64) -> float:
+        return 1.0
+
     def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> None:
         return None
 

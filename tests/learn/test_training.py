@@ -27,10 +27,11 @@ WINE_X, WINE_Y = load_wine(return_X_y=True)
 
 
 def noisy_wine() -> tuple[Any, Any]:
-    """Return more columns of noise than there are rows of wine: training on and on is worse."""
+    """Return columns of noise, more than rows, and wrong labels: training on and on is worse."""
     rng = np.random.default_rng(0)
     scaled = StandardScaler().fit_transform(WINE_X)
-    return np.hstack([scaled, rng.normal(size=(len(WINE_X), 300))]), WINE_Y
+    labels = (WINE_Y + (rng.uniform(size=len(WINE_Y)) < 0.2)) % 3
+    return np.hstack([scaled, rng.normal(size=(len(WINE_X), 300))]), labels
 
 
 def test_early_stopping_keeps_the_step_with_the_lowest_validation_loss() -> None:

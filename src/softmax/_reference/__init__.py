@@ -30,12 +30,14 @@ from softmax._reference.slices import (
     softmax_jvp,
     softmax_vjp,
 )
+from softmax._reference.sparse import csr_product
 
 __all__ = [
     "build_info",
     "cross_entropy",
     "cross_entropy_counts",
     "cross_entropy_soft",
+    "csr_product",
     "cumulative_logsumexp",
     "empty",
     "entropy",

@@ -6,8 +6,10 @@ they save nine evaluations of ten against the usual bound (1/2) X'X. A class con
 some hundred of them, chosen in proportion to that weight, are enough for its block.
 
 Which structure serves depends on the size alone: the whole matrix for small problems, the class
-blocks, or the diagonal where blocks would not fit or where there are more columns than rows. At
-the start, where all classes are alike, one block serves for all.
+blocks, or, where those would not fit or where there are more columns than rows, one number for each
+column. It is the same for all classes: how far each class is confused changes from step to step,
+and a diagonal that follows it misleads quasi-Newton pairs into twice the passes. At the start,
+where all classes are alike, one block serves for all.
 
 References
 ----------
@@ -24,23 +26,32 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from softmax.learn.preconditioner import Blocks, Diagonal, Exact, Preconditioner, SharedBlock
-from softmax.learn.rows import backward, dense
+from softmax.learn.preconditioner import Blocks, Columns, Exact, Preconditioner, SharedBlock
+from softmax.learn.rows import backward
 
 if TYPE_CHECKING:
     from softmax.learn.objective import CrossEntropyObjective
 
-__all__ = ["choose_structure", "diagonal", "has_blocks", "is_exact", "preconditioner"]
+__all__ = [
+    "choose_structure",
+    "column_curvature",
+    "diagonal",
+    "has_blocks",
+    "is_exact",
+    "preconditioner",
+]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Structure = Literal["exact", "blocks", "diagonal"]
+Structure = Literal["exact", "blocks", "columns"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
 EXACT_SIZE = 48  # below this size it is cheap for any number of rows
 MOST_BYTES = 64 << 20
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
 LEAST_SAMPLE = 2048
+NEGLIGIBLE = 0.1  # of the mean p (1 - p): such rows add less than that share
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int) -> Structure:
@@ -49,7 +60,7 @@ def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int)
     if size <= EXACT_SIZE or n_rows * size**2 <= EXACT_WORK:
         return "exact"
     block = itemsize * n_columns**2
-    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "diagonal"
+    return "blocks" if n_classes * block <= MOST_BYTES and n_columns <= n_rows else "columns"
 
 
 def structure_of(problem: CrossEntropyObjective) -> Structure:
@@ -74,13 +85,24 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     if structure == "exact":
         return Exact(whole_matrix(problem, parameters))
     confusion = mean_confusion(problem, parameters)
-    problem.intercept_curvature = np.maximum(confusion, np.finfo(float).tiny)
+    problem.intercept_curvature = np.maximum(confusion, TINY)
     coupled = problem.loss.coupled
-    if structure == "diagonal":
-        return Diagonal(diagonal(problem, parameters), coupled)
+    if structure == "columns":
+        return Columns(column_curvature(problem, float(confusion.mean())), coupled)
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
+    if problem.rows.n_rows <= sample_size(problem):
+        return Blocks(whole_blocks(problem, parameters), coupled)
     return Blocks(class_blocks(problem, parameters, confusion), coupled)
+
+
+def column_curvature(problem: CrossEntropyObjective, confusion: float) -> Float64:
+    """Return the second derivative along each column, for classes confused alike."""
+    confusion *= problem.loss.exchange(problem.n_classes)
+    curvature = np.full(problem.shape[1], confusion)
+    curvature[: problem.n_features] *= problem.variances
+    curvature[: problem.n_features] += problem.penalty.l2
+    return np.asarray(np.maximum(curvature, 1e-30))
 
 
 def mean_confusion(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
@@ -92,7 +114,27 @@ def mean_confusion(problem: CrossEntropyObjective, parameters: Float64) -> Float
         weights = np.ones(len(p)) if weights is None else weights
         total += weights @ (p * (1 - p))
         weight += float(weights.sum())
-    return total / max(weight, np.finfo(float).tiny)
+    return total / max(weight, TINY)
+
+
+def intercept_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+    """Return the second derivative by the intercepts alone, over a few rows."""
+    matrix = np.zeros((problem.n_classes, problem.n_classes))
+    weight = 0.0
+    for x, _, weights in problem.glance.chunks():
+        p = problem.probabilities(x, parameters).astype(np.float64)
+        weighted = p if weights is None else p * weights[:, None]
+        own = weighted.sum(0) if problem.loss.coupled else (weighted * (1 - p)).sum(0)
+        matrix += np.diag(own)
+        if problem.loss.coupled:
+            matrix -= weighted.T @ p
+        weight += len(p) if weights is None else float(weights.sum())
+    matrix /= weight
+    common = float(np.trace(matrix)) / problem.n_classes
+    # Gradients sum to zero over the classes: curvature along a shift of all is free to choose.
+    matrix += common / problem.n_classes
+    matrix[np.diag_indices_from(matrix)] += 1e-6 * common + TINY
+    return matrix
 
 
 def penalised(problem: CrossEntropyObjective, block: Array, penalty: float) -> Array:
@@ -125,12 +167,16 @@ def shared_block(
     return penalised(problem, block, problem.penalty.l2 / float(scale.mean())), scale
 
 
+def sample_size(problem: CrossEntropyObjective) -> int:
+    """Return how many rows of a class are enough for its block."""
+    return max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
+
+
 def class_blocks(
     problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
 ) -> Iterator[Array]:
     """Build each class's block from rows chosen in proportion to p (1 - p)."""
-    wanted = max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
-    rate = wanted / np.maximum(confusion * problem.total_weight, np.finfo(float).tiny)
+    rate = sample_size(problem) / np.maximum(confusion * problem.total_weight, TINY)
     drawn = np.random.RandomState(problem.seed).uniform(size=problem.n_classes)
     kept: list[Any] = []
     chosen: list[NDArray[np.bool_]] = []
@@ -158,37 +204,52 @@ def class_blocks(
         yield penalised(problem, sample.T @ sample, problem.penalty.l2)
 
 
+def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
+    """Return each class's block from the rows that confuse it."""
+    n_classes, n_columns = problem.shape
+    blocks = np.zeros((n_classes, n_columns, n_columns))
+    scale = problem.loss.exchange(n_classes) / problem.total_weight
+    for rows, p, weights in problem.designs(parameters):
+        importance = p * (1 - p)
+        if weights is not None:
+            importance *= weights[:, None]
+        counts = importance > NEGLIGIBLE * importance.mean(0)
+        roots = np.sqrt(scale * importance)
+        for k in range(n_classes):
+            own = counts[:, k]
+            sample = rows[own] * roots[own, k, None]
+            blocks[k] += sample.T @ sample
+    for block in blocks:
+        penalised(problem, block, problem.penalty.l2)
+    return blocks
+
+
 def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
     matrix = np.zeros((n_classes, n_columns, n_classes, n_columns))
-    blocks = np.zeros((n_classes, n_columns, n_columns))
-    for x, _, weights in problem.rows.chunks():
-        p = problem.probabilities(x, parameters).astype(np.float64)
-        rows = problem.centred(dense(x).astype(np.float64))
-        weighted = rows if weights is None else rows * weights[:, None]
+    own_blocks = np.einsum("kikj->ikj", matrix)
+    for rows, p, weights in problem.designs(parameters):
+        if weights is not None:
+            rows = rows * np.sqrt(weights)[:, None]
         own = p if problem.loss.coupled else p * (1 - p)
-        blocks += (own.T[:, None, :] * weighted.T) @ rows
+        spread = (own[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
+        own_blocks += (rows.T @ spread).reshape(own_blocks.shape)
         if problem.loss.coupled:
-            if weights is not None:
-                rows *= np.sqrt(weights)[:, None]
-            spread = (p[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
             matrix -= (spread.T @ spread).reshape(matrix.shape)
-    every = np.arange(n_classes)
-    matrix[every, :, every] += blocks
     matrix /= problem.total_weight
-    curvature = np.einsum("kjkj->kj", matrix)
-    problem.intercept_curvature = np.maximum(curvature[:, -1], np.finfo(float).tiny)
+    size = n_classes * n_columns
+    curvature = matrix.reshape(-1)[:: size + 1].reshape(n_classes, n_columns)
+    problem.intercept_curvature = np.maximum(curvature[:, -1], TINY)
     common = curvature.sum(0) / n_classes**2
-    columns = np.arange(n_columns)
-    penalised = columns[: problem.n_features]
-    matrix[every[:, None], penalised, every[:, None], penalised] += problem.penalty.l2
+    curvature[:, : problem.n_features] += problem.penalty.l2
     if problem.loss.coupled:
         # Gradients sum to zero over the classes, so that curvature along a shift of all classes
         # is free to choose; without it the intercepts' part is singular.
         common[: problem.n_features] += problem.penalty.l2 / n_classes
-        matrix[:, columns, :, columns] += common[:, None, None]
-    return matrix.reshape(n_classes * n_columns, -1)
+        shifts = np.einsum("kjlj->klj", matrix)
+        shifts += common
+    return matrix.reshape(size, size)
 
 
 def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:

@@ -27,6 +27,7 @@ from softmax.learn.problem import Iteration, Solution
 from softmax.learn.progress import tell
 from softmax.learn.proximal import minimise_with_corners
 from softmax.learn.rows import ArrayRows, ChunkedRows, Rows, dense
+from softmax.learn.small_objective import objective_of
 from softmax.learn.solver import minimise
 from softmax.learn.stopping import HeldOut
 from softmax.learn.targets import TargetEncoding, class_counts, class_weights
@@ -258,7 +259,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _objective(self, rows: Rows, n_outputs: int, seed: int) -> CrossEntropyObjective:
-        return CrossEntropyObjective(
+        return objective_of(
             rows,
             self._loss,
             n_outputs,

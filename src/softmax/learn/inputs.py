@@ -45,9 +45,6 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Matrix:
             order="C",
             ensure_all_finite=False,
         )
-        if sp.issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
     _check_finite(estimator, X)
     return X
 
@@ -95,9 +92,21 @@ def check_targets(y: Any, n_rows: int, classes: Labels | None = None) -> Targets
         return Targets(matrix, np.arange(matrix.shape[1]))
     labels = check_labels(y, n_rows)
     if classes is None:
-        found, positions = np.unique(labels, return_inverse=True)
-        return Targets(positions.astype(np.int64, copy=False), found)
+        return distinct(labels)
     return Targets(class_positions(labels, classes), classes)
+
+
+def distinct(labels: Labels) -> Targets:
+    """Return positions among the distinct labels; small integers are counted, not sorted."""
+    if labels.dtype.kind in "iu" and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < max(len(labels), 1000) and high < 2**62:
+            offsets = labels.astype(np.int64) - low
+            there = np.bincount(offsets) > 0
+            found = (np.flatnonzero(there) + low).astype(labels.dtype)
+            return Targets(offsets if there.all() else (np.cumsum(there) - 1)[offsets], found)
+    found, positions = np.unique(labels, return_inverse=True)
+    return Targets(positions.astype(np.int64, copy=False), found)
 
 
 def check_shares(y: Any, n_rows: int) -> Targets:

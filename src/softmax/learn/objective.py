@@ -15,16 +15,33 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softmax.learn.curvature import diagonal, has_blocks, is_exact, preconditioner
+from softmax.learn.curvature import (
+    diagonal,
+    has_blocks,
+    intercept_matrix,
+    is_exact,
+    preconditioner,
+)
 from softmax.learn.loss import Loss
-from softmax.learn.penalty import ElasticNet
+from softmax.learn.penalty import ElasticNet, square_sum
 from softmax.learn.preconditioner import Preconditioner
-from softmax.learn.rows import ArrayRows, Matrix, Rows, backward, column_sums, dense, forward
+from softmax.learn.rows import (
+    ArrayRows,
+    Matrix,
+    Rows,
+    backward,
+    column_sums,
+    dense,
+    forward,
+    square_sums,
+)
+from softmax.learn.start import best_length, class_means
 
 __all__ = ["CrossEntropyObjective"]
 
@@ -99,6 +116,7 @@ class CrossEntropyObjective:
         start = (1 - 1 / n_classes) / n_classes if loss.coupled else 0.25
         self.intercept_curvature: Float64 = np.full(n_classes, start)
         self._glance: ArrayRows | None = None
+        self._variances: Float64 | None = None
         self._known: tuple[Matrix, Float64, Array] | None = None
 
     @property
@@ -110,9 +128,27 @@ class CrossEntropyObjective:
     def glance(self) -> ArrayRows:
         """A few rows, spread over all."""
         if self._glance is None:
-            size = max(GLANCE_ROWS, ROWS_PER_COLUMN * min(self.shape[1], GLANCE_ROWS))
-            self._glance = self.rows.sample(size, self.seed)
+            enough = ROWS_PER_COLUMN * self.shape[1] if has_blocks(self) else 0
+            self._glance = self.rows.sample(max(GLANCE_ROWS, enough), self.seed)
         return self._glance
+
+    @property
+    def variances(self) -> Float64:
+        """Mean square of each column of the centred features."""
+        if self._variances is None:
+            total = np.zeros(self.n_features)
+            for x, _, weights in self.rows.chunks():
+                total += square_sums(x, weights)
+            self._variances = np.maximum(total / self.total_weight - self.mean**2, 0)
+        return self._variances
+
+    def guess(self) -> Float64 | None:
+        """Return the means of the classes, where no sample serves better."""
+        return None if is_exact(self) or has_blocks(self) else class_means(self)
+
+    def best_length(self, parameters: Float64, direction: Float64) -> float:
+        """Return how far along a direction a few of the rows want to go."""
+        return best_length(self, parameters, direction)
 
     def to_model(self, parameters: Float64) -> tuple[Float64, Float64]:
         """Return weights (K, d) and intercepts (K,) for the data as they are."""
@@ -132,7 +168,7 @@ class CrossEntropyObjective:
     def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
         """Return the smooth part of the objective and its gradient, in one pass over the data."""
         weight, bias = self.product_form(parameters)
-        loss = largest = 0.0
+        loss = self.largest_loss = 0.0
         gradient = np.zeros((self.n_classes, self.n_features))
         columns = np.zeros(self.n_classes)
         for x, target, weights in self.rows.chunks():
@@ -140,15 +176,12 @@ class CrossEntropyObjective:
             logits += bias
             losses = self.loss.slope(logits, target, weights)
             loss += float(losses.sum())
-            if self.penalty.none:
-                own = losses if weights is None else losses / np.where(weights > 0, weights, 1)
-                largest = max(largest, float(own.max(initial=0.0)))
+            self._note_largest(losses, weights)
             gradient += backward(x, logits)
             columns += np.ones(len(logits), logits.dtype) @ logits
-        self.largest_loss = largest
         objective = loss / self.total_weight
         objective += self.penalty.quadratic(parameters[:, : self.n_features])
-        return objective, self._derivative(gradient, columns, parameters)
+        return objective, self.derivative(gradient, columns, parameters)
 
     def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
         """Return the second derivative at `parameters` applied to `direction`."""
@@ -171,14 +204,13 @@ class CrossEntropyObjective:
                 change *= weights.astype(change.dtype)[:, None]
             product += backward(x, change)
             columns += np.ones(len(change), change.dtype) @ change
-        return self._derivative(product, columns, direction)
+        return self.derivative(product, columns, direction)
 
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         """Return how far the point can be above the optimum; see `penalty`."""
-        coef = parameters[:, : self.n_features]
-        loss = objective - self.penalty.quadratic(coef)
-        loss_gradient = gradient[:, : self.n_features] - self.penalty.l2 * coef
-        return self.penalty.gap(coef, loss, loss_gradient) + self.intercept_gap(gradient)
+        d = self.n_features
+        gap = self.penalty.gap(parameters[:, :d], objective, gradient[:, :d])
+        return gap + self.intercept_gap(gradient)
 
     def intercept_gap(self, gradient: Float64) -> float:
         """Return how much the intercept alone can gain, to second order."""
@@ -195,7 +227,7 @@ class CrossEntropyObjective:
         if surplus:
             gradient = gradient.copy()
             gradient[:, : self.n_features] -= surplus * coef
-            objective -= 0.5 * surplus * float(np.vdot(coef, coef))
+            objective -= 0.5 * surplus * square_sum(coef)
         gap = self._with(self.last_penalty).gap(parameters, objective, gradient)
         return objective + self.last_penalty.absolute(coef), gap
 
@@ -207,9 +239,7 @@ class CrossEntropyObjective:
         """
         if is_exact(self):
             return [self]
-        x = self.glance.x
-        squares = np.asarray((x.multiply(x) if hasattr(x, "multiply") else x * x).mean(0)).ravel()
-        variances = np.maximum(squares - self.mean**2, 0)
+        variances = square_sums(self.glance.x, None) / self.glance.n_rows - self.mean**2
         varying = variances[variances > 0]
         usual = STRONG_PENALTY * float(np.median(varying)) if varying.size else 0.0
         # No penalty at all is led to by one that leaves no trace in the result.
@@ -240,10 +270,8 @@ class CrossEntropyObjective:
         """
         if self.intercept_gap(gradient) <= SETTLED * allowed:
             return None
-        exchange = self.loss.exchange(self.n_classes)
-        step = gradient[:, -1] / (exchange * self.intercept_curvature)
         moved = parameters.copy()
-        moved[:, -1] -= step - step.mean() if self.loss.coupled else step
+        moved[:, -1] -= np.linalg.solve(intercept_matrix(self, parameters), gradient[:, -1])
         return moved
 
     @property
@@ -267,7 +295,8 @@ class CrossEntropyObjective:
 
     def product_form(self, parameters: Float64) -> tuple[Array, Array]:
         """Return weights and bias for the data as they are, in their dtype."""
-        coef, bias = self.to_model(parameters)
+        coef = parameters[:, : self.n_features]
+        bias = parameters[:, -1] - coef @ self.mean if self.fit_intercept else np.zeros(len(coef))
         return coef.astype(self.rows.dtype), bias.astype(self.rows.dtype)
 
     def probabilities(self, x: Matrix, parameters: Float64) -> Array:
@@ -293,10 +322,21 @@ class CrossEntropyObjective:
             return None
         return self._known[2]
 
-    def centred(self, x: Matrix) -> Array:
+    def _note_largest(self, losses: Float64, weights: Float64 | None) -> None:
+        if self.penalty.none:
+            own = losses if weights is None else losses / np.where(weights > 0, weights, 1)
+            self.largest_loss = max(self.largest_loss, float(own.max(initial=0.0)))
+
+    def designs(self, parameters: Float64) -> Iterator[tuple[Array, Array, Float64 | None]]:
+        """Return centred rows, their probabilities and weights, chunk by chunk in float64."""
+        for x, _, weights in self.rows.chunks():
+            p = self.probabilities(x, parameters).astype(np.float64, copy=False)
+            yield self.centred(x, np.float64), p, weights
+
+    def centred(self, x: Matrix, dtype: Any = None) -> Array:
         """Return a copy of a few rows, centred, with a column of ones for the intercept."""
         x = dense(x)
-        rows = np.ones((len(x), self.shape[1]), x.dtype)
+        rows = np.ones((len(x), self.shape[1]), dtype or x.dtype)
         np.subtract(x, self.mean, out=rows[:, : self.n_features], casting="same_kind")
         return rows
 
@@ -316,14 +356,14 @@ class CrossEntropyObjective:
                 total += column_sums(x, weights)
         return weight, total / weight if centre else total
 
-    def _derivative(self, products: Float64, columns: Float64, penalised: Float64) -> Float64:
+    def derivative(self, products: Float64, columns: Float64, penalised: Float64) -> Float64:
         """Move sums over uncentred rows to the centred features and add the penalty's share."""
         derivative = np.empty(self.shape)
-        coef = derivative[:, : self.n_features]
-        np.multiply(columns[:, None], self.mean, out=coef)
-        np.subtract(products, coef, out=coef)
-        if self.fit_intercept:
-            derivative[:, -1] = columns
-        derivative /= self.total_weight
-        coef += self.penalty.l2 * penalised[:, : self.n_features]
+        for k, row in enumerate(derivative):  # one after the other: each stays in the cache
+            coef = row[: self.n_features]
+            np.multiply(self.mean, -columns[k], out=coef)
+            coef += products[k]
+            row[self.n_features :] = columns[k]
+            row /= self.total_weight
+            coef += self.penalty.l2 * penalised[k, : self.n_features]
         return derivative

@@ -24,9 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ElasticNet"]
+__all__ = ["ElasticNet", "square_sum"]
 
 Float64 = NDArray[np.float64]
+
+
+def square_sum(array: Float64) -> float:
+    """Return the sum of squares, of a part of an array without a copy."""
+    return float((array[:, None, :] @ array[:, :, None]).sum())
 
 
 @dataclass(frozen=True)
@@ -43,19 +48,21 @@ class ElasticNet:
 
     def quadratic(self, coef: Float64) -> float:
         """Return the smooth part."""
-        return 0.5 * self.l2 * float(np.vdot(coef, coef))
+        return 0.5 * self.l2 * square_sum(coef)
 
     def absolute(self, coef: Float64) -> float:
         """Return the part with corners."""
         return self.l1 * float(np.abs(coef).sum()) if self.l1 else 0.0
 
-    def gap(self, coef: Float64, loss: float, loss_gradient: Float64) -> float:
-        """Return a bound on the distance to the optimum, intercepts aside."""
+    def gap(self, coef: Float64, smooth: float, gradient: Float64) -> float:
+        """Return a bound on the distance to the optimum, intercepts aside.
+
+        `smooth` is loss and quadratic part, `gradient` its gradient.
+        """
         if self.l1 == 0:
-            if self.l2 == 0:
-                return np.inf
-            gradient = loss_gradient + self.l2 * coef
-            return float(np.vdot(gradient, gradient)) / (2 * self.l2)
+            return square_sum(gradient) / (2 * self.l2) if self.l2 else np.inf
+        loss = smooth - self.quadratic(coef)
+        loss_gradient = gradient - self.l2 * coef
         penalty = self.absolute(coef) + self.quadratic(coef)
         product = float(np.vdot(coef, loss_gradient))
         size = np.abs(loss_gradient)

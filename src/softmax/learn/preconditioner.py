@@ -1,6 +1,7 @@
 """Inverses of approximate second derivatives, ready to be applied to gradients.
 
-The whole matrix, one block for each class, one block that all classes share, or the diagonal.
+The whole matrix, one block for each class, one block that all classes share, one number
+for each column, or the diagonal.
 `curvature` builds the matrices from data.
 """
 
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["Blocks", "Diagonal", "Exact", "Preconditioner", "SharedBlock"]
+__all__ = ["Blocks", "Columns", "Diagonal", "Exact", "Preconditioner", "SharedBlock"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
+
+
+SINGLE, DOUBLE = np.finfo(np.float32), np.finfo(np.float64)
 
 
 class Preconditioner(Protocol):
@@ -25,11 +29,11 @@ class Preconditioner(Protocol):
     exact: bool
     rough: bool  # its scale is that of an upper bound at best, its directions few
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
 
 
-def without_common_shift(step: Float64) -> Float64:
+def without_common_shift(step: NDArray[Any]) -> NDArray[Any]:
     """Take out, in place, what all classes share: it changes no probability."""
     step -= step.mean(0)
     return step
@@ -39,17 +43,19 @@ class _Factor:
     """Cholesky factor of a matrix scaled to unit diagonal: the units of columns do not matter."""
 
     def __init__(self, matrix: Array) -> None:
+        single = matrix.dtype == np.float32
+        limits = SINGLE if single else DOUBLE
+        self.potrs = lapack.spotrs if single else lapack.dpotrs
+        potrf = lapack.spotrf if single else lapack.dpotrf
         diagonal = matrix.diagonal()
-        known = diagonal > np.finfo(matrix.dtype).tiny  # else no step: a column that never varies
-        scale = np.where(known, 1 / np.sqrt(np.where(known, diagonal, 1)), 0)
-        self.scale = scale.astype(matrix.dtype)
+        known = diagonal > limits.tiny  # else no step: a column that never varies
+        self.scale = known / np.sqrt(np.maximum(diagonal, limits.tiny))
         matrix = matrix * self.scale * self.scale[:, None]
-        potrf, self.potrs = lapack.get_lapack_funcs(("potrf", "potrs"), (matrix,))
         # Rounding can leave a matrix of correlated columns slightly indefinite.
-        ridge = 10 * float(np.finfo(matrix.dtype).eps)
+        ridge = 10 * float(limits.eps)
         failed = 1
         while failed:
-            np.fill_diagonal(matrix, 1 + ridge)
+            matrix.ravel()[:: len(matrix) + 1] = 1 + ridge
             self.factor, failed = potrf(matrix.T, lower=False, clean=False)
             ridge *= 10
 
@@ -69,7 +75,7 @@ class Exact:
     def __init__(self, matrix: Float64) -> None:
         self._factor = _Factor(matrix)
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         return self._factor.solve(gradient.ravel()).reshape(gradient.shape)
 
@@ -84,7 +90,7 @@ class Blocks:
         self._factors = [_Factor(block) for block in blocks]
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = np.empty_like(gradient)
         for row, factor, part in zip(result, self._factors, gradient, strict=True):
@@ -103,9 +109,25 @@ class SharedBlock:
         self._scale = class_scale[:, None]
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = self._factor.solve(gradient.T).T / self._scale
+        return without_common_shift(result) if self._coupled else result
+
+
+class Columns:
+    """One number for each column, the same for all classes."""
+
+    exact = False
+    rough = True
+
+    def __init__(self, curvature: Float64, coupled: bool) -> None:
+        self._inverse = 1 / curvature
+        self._coupled = coupled
+
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
+        """Return the inverse applied to a gradient, in its dtype."""
+        result = gradient * self._inverse.astype(gradient.dtype)
         return without_common_shift(result) if self._coupled else result
 
 
@@ -119,7 +141,7 @@ class Diagonal:
         self.diagonal = diagonal
         self._coupled = coupled
 
-    def __call__(self, gradient: Float64) -> Float64:
+    def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
         result = gradient / self.diagonal
         return without_common_shift(result) if self._coupled else result

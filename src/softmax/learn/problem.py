@@ -42,6 +42,12 @@ class Problem(Protocol):
     def sample(self) -> Problem | None:
         """Return a cheaper problem of the same shape with a near optimum, if that would pay."""
 
+    def guess(self) -> Float64 | None:
+        """Return a point to begin at where nothing is known, if a cheap one beats zero."""
+
+    def best_length(self, parameters: Float64, direction: Float64) -> float:
+        """Return how far to go along a direction of which no scale is known."""
+
     def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> Float64 | None:
         """Return a better point where the gap of this one leaves out more than is allowed."""
 

@@ -118,7 +118,8 @@ class SoftmaxRegression(LinearPrediction, SavedAsFile, OnlineTraining):
     ``LogisticRegression(C=2 * C)`` then give the same probabilities. `SigmoidRegression` keeps the
     one row.
 
-    A starting point is found on a sample where there are many rows; those steps are not counted.
+    Training starts from the optimum of a sample where there are many rows, or from the means of the
+    classes where there are many classes or columns; what leads there is not counted.
 
     The bound on the distance to the optimum is the duality gap, for r = 0 |gradient|^2 C S / 2,
     with a share for the intercept to second order. Where the penalty is so weak that this bound

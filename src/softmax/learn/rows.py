@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from softmax.learn.targets import TargetEncoding
+from softmax._kernels import kernels
+from softmax.learn.targets import TargetEncoding, one_hot
 
 __all__ = [
     "ArrayRows",
@@ -38,10 +39,10 @@ LOGITS_BYTES = 4 << 20
 LEAST_ROWS = 128  # fewer make matrix products slow
 
 
-def row_chunks(n_rows: int, row_bytes: int, logits_bytes: int) -> Iterator[slice]:
+def row_chunks(n_rows: int, row_bytes: int, logits_bytes: int, least: int = 1) -> Iterator[slice]:
     """Cut rows into slices whose features fit the cache; both sizes are those of one row."""
     step = min(CHUNK_BYTES // max(row_bytes, 1), LOGITS_BYTES // max(logits_bytes, 1))
-    step = max(step, LEAST_ROWS)
+    step = max(step, least, LEAST_ROWS)
     return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
@@ -65,6 +66,32 @@ def column_sums(x: Matrix, weights: Float64 | None) -> Float64:
         return np.asarray(x.sum(0, dtype=np.float64))
     weights = np.ones(x.shape[0]) if weights is None else weights
     return np.asarray(x.T @ weights if sp.issparse(x) else weights @ x, np.float64)
+
+
+def square_sums(x: Matrix, weights: Float64 | None) -> Float64:
+    """Return the sums of the squared columns in float64, of weighted rows where there are."""
+    if not sp.issparse(x):
+        return column_sums(x * x, weights)
+    squares = x.data.astype(np.float64) ** 2
+    if weights is not None:
+        squares *= np.repeat(weights, np.diff(x.indptr))
+    return np.asarray(np.bincount(x.indices, squares, x.shape[1]), np.float64)
+
+
+def target_sums(
+    x: Matrix, target: NDArray[Any], weights: Float64 | None, n_outputs: int
+) -> Float64:
+    """Return sum of weight * target * row for each output."""
+    if target.ndim == 1 and not sp.issparse(x):
+        n_rows, n_features = x.shape
+        one = np.ones(n_rows, x.dtype) if weights is None else weights.astype(x.dtype)
+        member = sp.csr_matrix((one, target, np.arange(n_rows + 1)), (n_rows, n_outputs))
+        sums = csr_product(member, x, np.empty((n_outputs, n_features), x.dtype), True)
+        return sums.astype(np.float64)
+    matrix = one_hot(target, n_outputs, x.dtype) if target.ndim == 1 else target
+    if weights is not None:
+        matrix = matrix * weights.astype(matrix.dtype)[:, None]
+    return backward(x, matrix).astype(np.float64)
 
 
 class Chunk(NamedTuple):
@@ -179,7 +206,9 @@ def cut(
 ) -> Iterator[Chunk]:
     """Cut rows into chunks and encode their targets."""
     logits_bytes = x.dtype.itemsize * encoding.n_outputs
-    for part in row_chunks(x.shape[0], bytes_of_a_row(x), logits_bytes):
+    # Each chunk's sums, a row for each output, are added up in float64: as many rows at least.
+    least = min(encoding.n_outputs, 2 * LOGITS_BYTES // logits_bytes)
+    for part in row_chunks(x.shape[0], bytes_of_a_row(x), logits_bytes, least):
         own = None if weights is None else weights[part]
         rows = x if part.stop - part.start == x.shape[0] else x[part]
         yield Chunk(rows, *encoding(target[part], own, x.dtype))
@@ -193,9 +222,22 @@ def spread_indices(n_rows: int, size: int, seed: int) -> NDArray[np.int64]:
 
 def forward(x: Matrix, weight: Array) -> Array:
     """Return x weight', a row of logits for each row of x."""
-    return np.asarray(x @ weight.T)
+    if not sp.issparse(x):
+        return np.asarray(x @ weight.T)
+    return csr_product(x, weight.T, np.empty((x.shape[0], len(weight)), x.dtype), False)
 
 
 def backward(x: Matrix, slopes: Array) -> Array:
     """Return slopes' x, a row for each logit."""
-    return np.asarray((x.T @ slopes).T if sp.issparse(x) else slopes.T @ x)
+    if not sp.issparse(x):
+        return np.asarray(slopes.T @ x)
+    columns = np.empty((x.shape[1], slopes.shape[1]), x.dtype)
+    return np.ascontiguousarray(csr_product(x, slopes, columns, True).T)
+
+
+def csr_product(x: Matrix, other: Array, out: Array, transposed: bool) -> Array:
+    """Put x other into `out`, or x' other, and return it."""
+    starts = x.indptr.astype(x.indices.dtype, copy=False)
+    other = np.ascontiguousarray(other, x.dtype)
+    kernels.csr_product(starts, x.indices, x.data, other, out, transposed)
+    return out

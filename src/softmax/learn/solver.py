@@ -7,24 +7,25 @@ separable and the loss falls by a constant factor at every step, quasi-Newton pa
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
 Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
 A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
-cheaper one that has its optimum nearby.
+cheaper one that has its optimum nearby, or name a point to begin at.
 
 References
 ----------
-Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithms 7.1 (line-search Newton-CG) and 7.4
-(two-loop recursion). Hager & Zhang (2005), "A new conjugate gradient method with guaranteed
-descent and an efficient line search", for the test of descent by slopes.
+Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.1 (line-search Newton-CG).
+Hager & Zhang (2005), "A new conjugate gradient method with guaranteed descent and an efficient line
+search", for the test of descent by slopes. Raydan & Svaiter (2002), "Relaxed steepest descent and
+Cauchy-Barzilai-Borwein method", for first steps short of the best.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softmax.learn.pairs import Pairs
 from softmax.learn.preconditioner import Preconditioner
 from softmax.learn.problem import Iteration, Problem, Report, Solution
 
@@ -34,8 +35,6 @@ Float64 = NDArray[np.float64]
 
 PATH_TOL = 0.1  # of the problems that only lead to the next
 SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
-MEMORY = 20  # pairs of the quasi-Newton recursion
-MEMORY_BYTES = 64 << 20  # that they may take
 NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
 TRIAL_STEPS = 6  # quasi-Newton steps before that is judged: the first ones always fall steeply
 BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement, likewise
@@ -44,6 +43,8 @@ REFRESH_STEPS = 30  # and when it has not converged after so many steps
 CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
 CG_STEPS = 200
 VERIFYING_STEPS = 20  # so many in a row, where the decrement is wanted rather than the direction
+LONGEST = 8.0  # step
+RELAXED = 0.5  # of the best first step: from there the next would go at right angles
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
@@ -57,34 +58,6 @@ class _Point:
     objective: float
     gradient: Float64
     slope: float = 0.0  # along the direction that led here
-
-
-class _Memory:
-    """Limited-memory BFGS pairs over a preconditioner."""
-
-    def __init__(self, size: int) -> None:
-        most = max(3, min(MEMORY, MEMORY_BYTES // max(16 * size, 1)))
-        self.pairs: deque[tuple[Float64, Float64, float]] = deque(maxlen=most)
-
-    def add(self, step: Float64, change: Float64) -> None:
-        curvature = float(np.vdot(step, change))
-        if curvature > 0:
-            self.pairs.append((step, change, curvature))
-
-    def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
-        vector = gradient.copy()
-        shares = []
-        for step, change, curvature in reversed(self.pairs):
-            share = float(np.vdot(step, vector)) / curvature
-            vector -= share * change
-            shares.append(share)
-        vector = preconditioner(vector)
-        if preconditioner.rough and self.pairs:
-            _, change, curvature = self.pairs[-1]
-            vector *= curvature / float(np.vdot(change, preconditioner(change)))
-        for (step, change, curvature), share in zip(self.pairs, reversed(shares), strict=True):
-            vector += (share - float(np.vdot(change, vector)) / curvature) * step
-        return vector
 
 
 def minimise(
@@ -121,9 +94,13 @@ def minimise(
     ready = start.any() or max_iter == 0
     *easier, last = [problem] if ready else problem.path()
     inverse = None if ready or easier else _warm_up(problem, solution, tol, max_iter)
+    guess = None if ready else [*easier, last][0].guess()
+    solution.parameters = solution.parameters if guess is None else guess
     for stage in [*easier, last]:
         stage_tol = tol if stage is last else max(tol, PATH_TOL)
-        _Run(stage, solution, stage_tol, max_iter, report, began, inverse).solve()
+        run = _Run(stage, solution, stage_tol, max_iter, report, began, inverse)
+        run.leads = stage is not last
+        run.solve()
         if solution.interrupted or solution.history[-1].iteration >= max_iter:
             break
     return solution
@@ -162,7 +139,7 @@ class _Run:
         self.max_iter = max_iter
         self.report = report
         self.began = began
-        self.memory = _Memory(solution.parameters.size)
+        self.memory = Pairs(solution.parameters.size)
         self.point = self.evaluate(solution.parameters)
         self.gap = self.bound()
         self.decrement = np.inf  # of the current point, once a direction is known
@@ -170,6 +147,7 @@ class _Run:
         self.gain = np.inf  # of the last step
         self.newton = False
         self.newton_fall = NEWTON_FALL
+        self.leads = False  # to another problem, whose objective and gap are told
         self.n_steps = 0
         self.least = (self.point.objective, self.gap)
         self.idle_steps = self.n_settlings = 0
@@ -210,6 +188,10 @@ class _Run:
     def settle(self) -> bool:
         """Move to where the gap can be trusted, and say whether that was a move."""
         allowed = self.tol * abs(self.point.objective)
+        if self.preconditioner.exact:
+            decrement = self.preconditioner(self.point.gradient)
+            if 0.5 * DECREMENT_SAFETY * float(np.vdot(decrement, self.point.gradient)) <= allowed:
+                return False
         moved = self.problem.settled(self.point.parameters, self.point.gradient, allowed)
         if moved is None or self.n_settlings == SETTLINGS:
             return False
@@ -243,7 +225,11 @@ class _Run:
 
     def tell(self, iteration: int) -> None:
         point = self.point
-        objective, gap = self.problem.certificate(point.parameters, point.objective, point.gradient)
+        objective, gap = point.objective, self.gap
+        if self.leads:
+            objective, gap = self.problem.certificate(
+                point.parameters, point.objective, point.gradient
+            )
         news = Iteration(iteration, objective, gap, time.perf_counter() - self.began)
         self.solution.parameters = point.parameters
         self.solution.history.append(news)
@@ -257,10 +243,10 @@ class _Run:
 
     def move(self, arrived: _Point) -> None:
         left = self.point
-        self.memory.add(
-            arrived.parameters - left.parameters,
-            arrived.gradient - left.gradient,
-        )
+        if not self.preconditioner.exact:
+            self.memory.add(
+                (left.parameters, left.gradient), (arrived.parameters, arrived.gradient)
+            )
         self.gain = left.objective - arrived.objective
         self.judge(self.gain / abs(left.objective), self.gain / self.decrement)
         self.last_decrement, self.decrement = self.decrement, np.inf
@@ -293,7 +279,8 @@ class _Run:
         self.borrowed = known is not None
         self.preconditioner = known or self.problem.preconditioner(self.point.parameters)
         self.solution.n_preconditioners += known is None
-        self.memory.pairs.clear()
+        if not self.preconditioner.rough:
+            self.memory.clear()
         self.steps_since_renewal = 0
         self.first_decrement: float | None = None
 
@@ -357,7 +344,10 @@ class _Run:
         slope = float(np.vdot(direction, start.gradient))
         if slope >= 0:
             return None
+        reaching = self.newton or self.preconditioner.exact
         length = 1.0
+        if self.preconditioner.rough and not self.memory:
+            length = RELAXED * self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
             trial = self.evaluate(start.parameters + length * direction, direction)
@@ -368,7 +358,8 @@ class _Run:
                 continue
             if best is not None and trial.objective > best.objective:
                 return best
-            if trial.slope < 0.3 * slope and length < 8 and (best is not None or length == 1):
+            steep = trial.slope < 0.3 * slope and (best is not None or length == 1)
+            if reaching and steep and length < LONGEST:
                 best = trial
                 length *= 2
                 continue

@@ -1,0 +1,129 @@
+"""Where training begins, and the forms that small data and labels take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from softmax.learn.inputs import distinct
+from softmax.learn.loss import SigmoidLoss, SoftmaxLoss
+from softmax.learn.objective import CrossEntropyObjective
+from softmax.learn.rows import ArrayRows
+from softmax.learn.small_objective import SmallObjective, objective_of
+from softmax.learn.targets import TargetEncoding
+
+RNG = np.random.default_rng(11)
+N, D, K = 90, 300, 4
+FEATURES = RNG.normal(1.0, 2.0, (N, D))
+TARGET = RNG.integers(0, K, N)
+FEATURES[np.arange(N), TARGET] += 3
+WEIGHTS = RNG.uniform(0.0, 3.0, N)
+
+
+def make(
+    kind: Any = CrossEntropyObjective,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    loss: Any = None,
+    x: Any = FEATURES,
+    **options: Any,
+) -> CrossEntropyObjective:
+    loss = loss or SoftmaxLoss()
+    rows = ArrayRows(x, TARGET, weights, TargetEncoding(K, exclusive=loss.coupled))
+    problem: CrossEntropyObjective = kind(
+        rows, loss, K, **{"C": 0.5, "fit_intercept": True, **options}
+    )
+    return problem
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix])
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss()])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_class_means_as_long_as_serves_best(
+    form: Any, loss: Any, weights: Any, fit_intercept: bool
+) -> None:
+    problem = make(x=form(FEATURES), loss=loss, weights=weights, fit_intercept=fit_intercept)
+    begin = problem.guess()
+    assert begin is not None
+    nothing = np.zeros(problem.shape)
+    value, gradient = problem.evaluate(begin)
+    zero, steepest = problem.evaluate(nothing)
+    assert value < 0.9 * zero
+    # The direction is downhill by the gradient at zero, column by column.
+    np.testing.assert_allclose(begin * steepest, -np.abs(begin * steepest), atol=1e-15)
+    slope, slope_at_zero = (float(np.vdot(g, begin)) for g in (gradient, steepest))
+    assert abs(slope) < 0.1 * abs(slope_at_zero)
+
+
+def test_length_of_a_first_step() -> None:
+    problem = make()
+    here = RNG.normal(0, 0.02, problem.shape)
+    value, gradient = problem.evaluate(here)
+    for scale in (1e-3, 1.0, 1e3):
+        direction = -scale * gradient
+        length = problem.best_length(here, direction)
+        values = [
+            problem.evaluate(here + share * length * direction)[0] for share in (0.8, 1.0, 1.25)
+        ]
+        assert values[1] < value
+        assert values[1] == min(values)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss()])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_small_data_give_the_same_function(loss: Any, weights: Any, fit_intercept: bool) -> None:
+    few = FEATURES[:, :5]
+    options = {"loss": loss, "weights": weights, "fit_intercept": fit_intercept, "x": few}
+    plain, small = make(**options), make(objective_of, **options)
+    assert isinstance(small, SmallObjective)
+    parameters = RNG.normal(0, 0.3, plain.shape)
+    direction = RNG.normal(size=plain.shape)
+    value, gradient = small.evaluate(parameters)
+    expected_value, expected_gradient = plain.evaluate(parameters)
+    assert value == pytest.approx(expected_value, rel=1e-13)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-14)
+    np.testing.assert_allclose(
+        small.hessian_product(parameters, direction),
+        plain.hessian_product(parameters, direction),
+        atol=1e-13,
+    )
+    np.testing.assert_allclose(
+        small.preconditioner(parameters)(gradient),
+        plain.preconditioner(parameters)(gradient),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+
+
+def test_many_rows_are_not_small() -> None:
+    rows = ArrayRows(np.zeros((40_000, 5)), np.zeros(40_000, int), None, TargetEncoding(2))
+    problem = objective_of(rows, SoftmaxLoss(), 2, C=1.0, fit_intercept=True)
+    assert not isinstance(problem, SmallObjective)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([3, 1, 1, 7]),
+        np.array([-100, 100, -100], np.int8),
+        np.array([250, 3], np.uint8),
+        np.array([2**63 + 5, 2**63 + 1, 2**63 + 5], np.uint64),
+        np.array([-(2**63), 2**63 - 1, 0]),
+        np.array([10**12, 10**12 + 1, 10**12]),
+        np.array(["b", "a", "b"]),
+        np.array([True, False]),
+    ],
+)
+def test_distinct_labels(labels: Any) -> None:
+    found, positions = np.unique(labels, return_inverse=True)
+    targets = distinct(labels)
+    np.testing.assert_array_equal(targets.classes, found)
+    np.testing.assert_array_equal(targets.values, positions)
+    assert targets.classes.dtype == labels.dtype
+    assert targets.values.dtype == np.int64
