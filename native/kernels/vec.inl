@@ -78,7 +78,8 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
 // larger(a, b) = a > b ? a : b, hence b where either is NaN.
 // load_first / store_first touch only the first `count` elements of memory; load_wide reads as many
-// floats as there are lanes of double (cheaper than taking a register apart).
+// floats as there are lanes of double (cheaper than taking a register apart), store_narrow rounds
+// and writes as many.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -118,6 +119,9 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
 }
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
+INLINE void store_narrow(float* p, vec<double> v) {
+  _mm256_storeu_ps(p, _mm512_cvtpd_ps((__m512d)v));
 }
 INLINE vec<float> half_to_float(const uint16_t* p) {
   return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
@@ -167,6 +171,9 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm256_cvtps_pd(_mm_loadu_ps(p));
 }
+INLINE void store_narrow(float* p, vec<double> v) {
+  _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v));
+}
 INLINE vec<float> half_to_float(const uint16_t* p) {
   return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 }
@@ -201,6 +208,9 @@ INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, (__m128d)v); }
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm_cvtps_pd(_mm_castsi128_ps(_mm_loadu_si64(p)));
 }
+INLINE void store_narrow(float* p, vec<double> v) {
+  _mm_storeu_si64(p, _mm_castps_si128(_mm_cvtpd_ps((__m128d)v)));
+}
 INLINE vec<double> widen_low(vec<float> v) { return (vec<double>)_mm_cvtps_pd((__m128)v); }
 INLINE vec<double> widen_high(vec<float> v) {
   return (vec<double>)_mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v));
@@ -221,6 +231,7 @@ INLINE vec<double> larger(vec<double> a, vec<double> b) { return a > b ? a : b; 
 INLINE void stream(float* p, vec<float> v) { store(p, v); }
 INLINE void stream(double* p, vec<double> v) { store(p, v); }
 INLINE vec<double> load_wide(const float* p) { return (vec<double>)vcvt_f64_f32(vld1_f32(p)); }
+INLINE void store_narrow(float* p, vec<double> v) { vst1_f32(p, vcvt_f32_f64((float64x2_t)v)); }
 INLINE vec<double> widen_low(vec<float> v) {
   return (vec<double>)vcvt_f64_f32(vget_low_f32((float32x4_t)v));
 }
@@ -242,6 +253,9 @@ INLINE void float_to_half(uint16_t* p, vec<float> v) {
   __builtin_memcpy(p, h, sizeof h);
 }
 #endif
+
+INLINE vec<double> load_wide(const double* p) { return load(p); }
+INLINE void store_narrow(double* p, vec<double> v) { store(p, v); }
 
 template <class V, int... I>
 INLINE V rotated(V v, std::integer_sequence<int, I...>, auto by) {

@@ -33,6 +33,7 @@ __all__ = [
     "logit",
     "logsumexp",
     "mellowmax",
+    "plain_derivative",
     "plain_log_sigmoid",
     "plain_log_softmax",
     "plain_logit",
@@ -55,7 +56,7 @@ def leave(*arguments: object) -> None:
     """Return None: what the compiled kernels take as it is, NumPy takes by the ordinary way."""
 
 
-plain_softmax = plain_log_softmax = plain_logsumexp = leave
+plain_softmax = plain_log_softmax = plain_logsumexp = plain_derivative = leave
 plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = leave
 
 

@@ -1,0 +1,197 @@
+// The derivative of softmax, from whichever side: p (c - sum of p c) / T for a tangent c.
+//
+// Both differences may cancel.  So c is counted from that of the largest entry, whose p may be
+// near 1: what is left of the sum leaves that entry out.  For float all is double but the
+// exponentials that are kept; for double the sums are pairs.
+
+// What makes exponentials and tangents into results: one slice in all lanes, or a slice in each.
+struct Slopes {
+  vec<double> factor, factor_lo, reference, mean, mean_lo;
+};
+
+INLINE void quotient(vec<double> a, vec<double> a_lo, vec<double> b, vec<double> b_lo,
+                     vec<double>& hi, vec<double>& lo) {
+  const vec<double> q = a / b;
+  const vec<double> low = (residual(a, q, b) + (a_lo - q * b_lo)) / b;
+  hi = q + low;
+  lo = low - (hi - q);
+}
+
+template <class T>
+INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, vec<double> inverse,
+                        vec<double> inverse_lo) {
+  Slopes s;
+  s.reference = reference;
+  if constexpr (sizeof(T) == 4) {
+    const vec<double> share = 1 / w.sum;
+    s.mean = w.along * share;
+    s.factor = share * inverse;
+    s.mean_lo = s.factor_lo = splat(0.0);
+  } else {
+    vec<double> share, share_lo;
+    quotient(w.along, w.along_lo, w.sum, w.sum_lo, s.mean, s.mean_lo);
+    quotient(splat(1.0), splat(0.0), w.sum, w.sum_lo, share, share_lo);
+    s.factor = share * inverse;
+    s.factor_lo = product_error(share, inverse, s.factor) + (share * inverse_lo + share_lo * inverse);
+  }
+  return s;
+}
+
+// y from kept exponentials e and tangents c, `vectors` vectors (an even number); those of c
+// and y are `step` apart.  `Mended`: an entry that takes no part has 0, whatever stands beside it.
+template <bool Mended, class T, class E>
+INLINE void write_slopes(const E* e, int64_t e_step, const T* c, T* y, int64_t vectors,
+                         int64_t step, const Slopes& s) {
+  constexpr int K = 2;
+  const vec<double> none = splat(0.0);
+  for (int64_t i = 0; i < vectors; i += K) {
+    group<double, K> p, d, from, lost, low;
+    EACH p.v[k] = load_wide(e + (i + k) * e_step);
+    EACH d.v[k] = load_wide(c + (i + k) * step);
+    // Adding 0 leaves no -0 where a probability is 0.
+    if constexpr (sizeof(T) == 4) {
+      EACH d.v[k] = (d.v[k] - s.reference) - s.mean;
+      EACH d.v[k] = fma(p.v[k] * s.factor, d.v[k], none);
+    } else {
+      EACH two_sum(d.v[k], -s.reference, from.v[k], lost.v[k]);
+      EACH d.v[k] = (from.v[k] - s.mean) + (lost.v[k] - s.mean_lo);
+      EACH from.v[k] = p.v[k] * s.factor;
+      EACH low.v[k] = product_error(p.v[k], s.factor, from.v[k]) + p.v[k] * s.factor_lo;
+      EACH d.v[k] = fma(from.v[k], d.v[k], fma(low.v[k], d.v[k], none));
+    }
+    if constexpr (Mended) EACH d.v[k] = p.v[k] == none ? none : d.v[k];
+    EACH store_narrow(y + (i + k) * step, d.v[k]);
+  }
+}
+
+template <bool Mended, class T, class E>
+void write_slopes_of_row(const E* e, const T* c, T* y, int64_t n, const Slopes& given) {
+  constexpr int W = kWidth<double>;
+  const Slopes slopes = given;  // in registers
+  const int64_t rest = n % kWholeStride, whole = n - rest;
+  write_slopes<Mended>(e, W, c, y, whole / W, W, slopes);
+  if (rest == 0) return;
+  E last_e[kWholeStride] = {};
+  T last[kWholeStride] = {};
+  std::copy_n(e + whole, rest, last_e);
+  std::copy_n(c + whole, rest, last);
+  write_slopes<Mended>(last_e, W, last, last, pairs_of(rest), W, slopes);
+  std::copy_n(last, rest, y + whole);
+}
+
+INLINE bool is_limit(double temperature) {
+  return !(temperature > 0 && temperature < std::numeric_limits<double>::infinity());
+}
+
+// Rows of several chunks keep their exponentials in the result, or, where that is not of the type
+// and up to this length, in a buffer of 1 MiB; others compute them again.
+constexpr int64_t kKeptRow = 1 << 18;
+
+// Where a chunk leaves its exponentials; null where there is no room.
+template <class D, class T>
+T* kept_of(const Job& job, const Slice& slice, int64_t first, T* room) {
+  if (in_place<D, T>(job) && slice.y != slice.x && slice.y != slice.second)
+    return (T*)slice.y + first;
+  return room ? room + first : nullptr;
+}
+
+template <class D, class T, class E>
+State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, E* kept) {
+  if (is_limit(slice.temperature)) return reduce_slice_chunk<D, T>(job, slice, chunk);
+  const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
+  const T* x = entries<D, T>(job, slice, first, count);
+  const T* c = beside<D, T>(job, slice, first, count);
+  return weigh_chunk<true>(job, slice, x, c, count, kept ? kept : scratch<E, Kept>(count));
+}
+
+// A slice whose probabilities no small change of the entries changes, or that has none.
+template <class D, class T>
+void write_limit(const Job& job, const Slice& slice, const State& all) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const bool undefined = all.s != all.s || all.infinities > 1 ||
+                         (all.max == -inf && takes_part(job, slice));
+  const double flat = undefined ? std::numeric_limits<double>::quiet_NaN() : 0.0;
+  // Entries that share at temperature 0 do so no longer when they part.
+  const bool shared = !undefined && slice.temperature == 0 && all.max - all.max == 0;
+  double sum = 0, ties = 0, mean = 0;
+  for (const bool writes : {false, true}) {
+    for (int64_t first = 0; first < job.n; first += kChunk) {
+      const int64_t count = chunk_length(job, first / kChunk);
+      const T* x = entries<D, T>(job, slice, first, count);
+      const T* c = beside<D, T>(job, slice, first, count);
+      for (int64_t i = 0; i < count; ++i) {
+        const bool tie = shared && x[i] == T(all.max);
+        if (!writes) {
+          if (tie) sum += double(c[i]), ++ties;
+          continue;
+        }
+        const double d = tie ? double(c[i]) - mean : 0.0;
+        const bool out = slice.where && !slice.where[(first + i) * job.where.along];
+        round_to(*(D*)(slice.y + (first + i) * job.y.along),
+                 T(out ? 0.0 : d == 0 ? flat : d * inf));
+      }
+    }
+    mean = ties > 0 ? sum / ties : 0;
+  }
+}
+
+// From the states of the chunks: how entries become results, or, with `flat`, all results.
+template <class D, class T>
+void finish_derivative(const Job& job, const Slice& slice, const State* chunks, SliceMap* map) {
+  map->state = weighed_together(chunks, std::max<int64_t>(1, (job.n + kChunk - 1) / kChunk));
+  map->flat = is_limit(slice.temperature) || !map->state.ordinary();
+  if (map->flat) write_limit<D, T>(job, slice, map->state);
+}
+
+template <class D, class T, class E>
+void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
+                          const SliceMap& map, E* kept) {
+  if (map.flat) return;
+  const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
+  const T* c = beside<D, T>(job, slice, first, count);
+  if (!kept) {
+    kept = scratch<E, Kept>(count);
+    weigh_chunk<true>(job, slice, entries<D, T>(job, slice, first, count), c, count, kept);
+  }
+  const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
+  const Slopes all = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
+                                  splat(inverse.hi), splat(inverse.lo));
+  // The exponentials are in the chunk's own frame.
+  const vec<double> scale = splat(relative_scale(state, map.state));
+  Slopes slopes = all;
+  slopes.factor = all.factor * scale;
+  slopes.factor_lo = product_error(all.factor, scale, slopes.factor) + all.factor_lo * scale;
+  T* y = results<D, T>(job, slice, first, count);
+  map.state.mended ? write_slopes_of_row<true>(kept, c, y, count, slopes)
+                   : write_slopes_of_row<false>(kept, c, y, count, slopes);
+  if (slice.where) {
+    const char* where = slice.where + first * job.where.along;
+    for (int64_t i = 0; i < count; ++i)
+      if (!where[i * job.where.along]) y[i] = 0;
+  }
+  deliver<D, T>(job, slice, first, count, y);
+}
+
+template <class D, class T>
+void run_derivative(const Job& job, const Slice& slice) {
+  const int64_t chunks = (job.n + kChunk - 1) / kChunk;
+  SliceMap map;
+  if (chunks <= 1) {
+    // Two conversions less; a longer row would leave the second-level cache.
+    double* kept = scratch<double, Exponentials>(job.n);
+    const State state = reduce_derivative_chunk<D, T>(job, slice, 0, kept);
+    finish_derivative<D, T>(job, slice, &state, &map);
+    map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);
+    return;
+  }
+  T* room =
+      in_place<D, T>(job) || job.n > kKeptRow ? nullptr : scratch<T, Exponentials>(job.n);
+  std::vector<State> states{size_t(chunks)};
+  for (int64_t i = 0; i < chunks; ++i)
+    states[size_t(i)] = reduce_derivative_chunk<D, T>(job, slice, i,
+                                                      kept_of<D>(job, slice, i * kChunk, room));
+  finish_derivative<D, T>(job, slice, states.data(), &map);
+  for (int64_t i = 0; i < chunks; ++i)
+    map_derivative_chunk<D, T>(job, slice, i, states[size_t(i)], map,
+                               kept_of<D>(job, slice, i * kChunk, room));
+}
