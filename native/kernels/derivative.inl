@@ -101,7 +101,8 @@ State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk,
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, first, count);
   const T* c = beside<D, T>(job, slice, first, count);
-  return weigh_chunk<true>(job, slice, x, c, count, kept ? kept : scratch<E, Kept>(count));
+  return weigh_chunk<true>(job, slice, x, c, count, kept ? kept : scratch<E, Kept>(count),
+                           ahead_of<D>(job, slice, first, count, (const char*)kept != slice.y));
 }
 
 // A slice whose probabilities no small change of the entries changes, or that has none.
@@ -151,7 +152,8 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
   const T* c = beside<D, T>(job, slice, first, count);
   if (!kept) {
     kept = scratch<E, Kept>(count);
-    weigh_chunk<true>(job, slice, entries<D, T>(job, slice, first, count), c, count, kept);
+    const T* x = entries<D, T>(job, slice, first, count);
+    weigh_chunk<true>(job, slice, x, c, count, kept, RowAhead<sizeof(D)>());
   }
   const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
   const Slopes all = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
@@ -177,8 +179,10 @@ void run_derivative(const Job& job, const Slice& slice) {
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   SliceMap map;
   if (chunks <= 1) {
-    // Two conversions less; a longer row would leave the second-level cache.
-    double* kept = scratch<double, Exponentials>(job.n);
+    // As doubles: two conversions less.  A longer row would leave the second-level cache.
+    double* kept = nullptr;
+    if constexpr (sizeof(T) == 8) kept = kept_of<D, T>(job, slice, 0, nullptr);
+    if (!kept) kept = scratch<double, Exponentials>(job.n);
     const State state = reduce_derivative_chunk<D, T>(job, slice, 0, kept);
     finish_derivative<D, T>(job, slice, &state, &map);
     map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);

@@ -10,6 +10,21 @@ struct StripRows;
 // A strip has one vector of entries to a line, and an even number of lines.
 INLINE int64_t lines_of(int64_t n) { return (n + 1) / 2 * 2; }
 
+// What to fetch while a strip is weighed, a line of each with each line of the strip.
+struct StripAhead {
+  const char *x = nullptr, *beside = nullptr, *result = nullptr;
+  int64_t x_step, beside_step, result_step;
+
+  INLINE void operator()(int64_t i, int count) const {
+    if (!x) return;
+    for (int64_t line = i; line < i + count; ++line) {
+      __builtin_prefetch(x + line * x_step, 0, 2);
+      __builtin_prefetch(beside + line * beside_step, 0, 2);
+      if (result) __builtin_prefetch(result + line * result_step, 1, 2);
+    }
+  }
+};
+
 // Slices side by side, and what is known of each; M vectors of double to a line.
 template <class T, bool Tempered>
 struct Strip {
@@ -20,6 +35,7 @@ struct Strip {
   int count;  // lanes that exist
   int64_t lines;
   T* x;
+  StripAhead ahead;
   vec<T> max, reference;
   vec<double> inverse[M], inverse_lo[M];
   vec<int64_t> ordinary[M];  // slices whose results hold
@@ -96,8 +112,9 @@ struct Strip {
     const int at = m * V;
     // One half of the sums after the other: all do not fit in the registers.
     Weighed<T, half> sums, more;
-    weigh(exponent, x + at, c + at, lines, W, kept, V, from, sums, 0, kWeighed);
-    weigh(exponent, x + at, c + at, lines, W, kept, V, from, more, half, kWeighed);
+    const StripAhead next = m == 0 ? ahead : StripAhead();
+    weigh(exponent, x + at, c + at, lines, W, kept, V, from, sums, 0, kWeighed, next);
+    weigh(exponent, x + at, c + at, lines, W, kept, V, from, more, half, kWeighed, next);
     return sums.total_with(more);
   }
 
@@ -213,6 +230,25 @@ void write_strips(const Job& job, const Slice& slice, int count, const T* lines)
   }
 }
 
+// The strip that comes as much later as many slices are read at once, and where results go.
+INLINE StripAhead ahead_of_strip(const Job& job, const Slice& slice, int64_t first, int at,
+                                 int count) {
+  StripAhead ahead;
+  if (!job.fetch_ahead || (first + count) % job.run == 0) return ahead;
+  const int last = job.dims - 1;
+  const bool columns = job.traversal == Traversal::column_strips;
+  // From contiguous slices a line takes as many bytes as it has lanes: their order does not matter.
+  ahead.x = slice.x + (at + count) * job.x.stride[last];
+  ahead.beside = slice.second + (at + count) * job.second.stride[last];
+  ahead.x_step = columns ? job.x.along : kVectorBytes;
+  ahead.beside_step = columns ? job.second.along : kVectorBytes;
+  if (job.op == Op::derivative && !(columns && job.stream)) {
+    ahead.result = slice.y + at * job.y.stride[last];
+    ahead.result_step = columns ? job.y.along : kVectorBytes;
+  }
+  return ahead;
+}
+
 // Calls f(strip, beside) for each strip of a bundle, and g(slice, first, count, x) where as many as
 // are read at once are done.
 template <bool Tempered, class D, class T, class B, class C, class F, class G>
@@ -232,7 +268,7 @@ void for_strips(const Job& job, int64_t first, int bundle, F f, G g) {
     read_strips<B>(job, job.second, slice.second, count, W, c, C(0));
     for (int at = 0; at < count; at += W) {
       Strip<T, Tempered> strip = {job, i + at, std::min(count - at, W), lines_of(job.n),
-                                  x + at / W * room};
+                                  x + at / W * room, ahead_of_strip(job, slice, i, at, count)};
       f(strip, c + at / W * room);
     }
     g(slice, i, count, x);

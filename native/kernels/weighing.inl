@@ -181,13 +181,14 @@ struct Weighed {
 
 // Adds vectors of entries x, `step` apart, and of what stands beside them, counted from `reference`:
 // kStride of them `every` so many from `start` on, of `vectors`, which is even.  The exponentials are
-// kept, `kept_step` apart, where there is room.
-template <int A, class Exponent, class T, class C, class E>
+// kept, `kept_step` apart, where there is room; `meanwhile` is called beside each few.
+template <int A, class Exponent, class T, class C, class E, class F>
 INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
                   E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
-                  int64_t start = 0, int64_t every = kStride) {
+                  int64_t start, int64_t every, F meanwhile) {
   const auto few = [&](auto size, int64_t i) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
+    meanwhile(i, K);
     group<double, K> v, beside, e, low;
     EACH v.v[k] = load_wide(x + (i + k) * step);
     EACH beside.v[k] = load_wide(c + (i + k) * step);
@@ -208,15 +209,34 @@ INLINE int64_t pairs_of(int64_t rest) {
   return (rest + pair - 1) / pair * 2;
 }
 
+// What to fetch while a row is weighed, which leaves the memory idle: the entries behind it and the
+// place of its results, each stored in `Item` bytes.  Null where they are near anyway.
+template <int Item>
+struct RowAhead {
+  const char* next = nullptr;
+  const char* result = nullptr;
+
+  INLINE void operator()(int64_t i, int count) const {
+    constexpr int64_t bytes = kWidth<double> * Item;
+    if (next)
+      for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64)
+        __builtin_prefetch(next + at, 0, 2);
+    if (result)
+      for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64)
+        __builtin_prefetch(result + at, 1, 2);
+  }
+};
+
 // The sums of a row.
-template <class Exponent, class T, class C, class E>
+template <class Exponent, class T, class C, class E, class Ahead>
 Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t n, E* kept,
-                          double reference) {
+                          double reference, const Ahead& given_ahead) {
   constexpr int W = kWidth<double>, A = kWeighed / W;
   const Exponent exponent = given;  // in registers
+  const Ahead ahead = given_ahead;
   const int64_t rest = n % kWholeStride, whole = n - rest;
   Weighed<T, A> sums;
-  weigh<A>(exponent, x, c, whole / W, W, kept, W, splat(reference), sums);
+  weigh(exponent, x, c, whole / W, W, kept, W, splat(reference), sums, 0, kStride, ahead);
   if (rest > 0) {
     T last_x[kWholeStride];
     C last_c[kWholeStride];
@@ -225,7 +245,8 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
     std::fill(last_c, last_c + kWholeStride, C(0));
     std::copy_n(x + whole, rest, last_x);
     std::copy_n(c + whole, rest, last_c);
-    weigh<A>(exponent, last_x, last_c, pairs_of(rest), W, last_kept, W, splat(reference), sums);
+    weigh(exponent, last_x, last_c, pairs_of(rest), W, last_kept, W, splat(reference), sums, 0,
+          kStride, [](int64_t, int) {});
     if (kept) std::copy_n(last_kept, rest, kept + whole);
   }
   return sums.total_of_row();
@@ -282,11 +303,23 @@ INLINE int64_t position_of(T m, const T* x, int64_t n) {
   return i;
 }
 
+// What to fetch while entries first .. first + count - 1 of a slice are weighed.
+template <class D>
+RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count,
+                             bool writes) {
+  RowAhead<sizeof(D)> ahead;
+  if (!job.fetch_ahead || job.x.along != int64_t(sizeof(D))) return ahead;
+  ahead.next = slice.x + (first + count) * job.x.along;
+  if (writes && job.y.along == int64_t(sizeof(D))) ahead.result = slice.y + first * job.y.along;
+  return ahead;
+}
+
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
 // is counted from that of the largest, the exponentials are kept, and what is infinite or nan beside
 // one of 0 does not count.
-template <bool Relative, class T, class C, class E>
-State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept) {
+template <bool Relative, class T, class C, class E, class Ahead>
+State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
+                  const Ahead& ahead) {
   const T m = row_max(x, n);
   if (!(m - m == 0)) return reduce_chunk(x, n, Inverse<T>());
   State state;
@@ -294,12 +327,12 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   if (Relative) state.reference = double(c[position_of(m, x, n)]);
   const Weights<double> w = with_exponent(
       m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
-        Weights<double> sums = weigh_row(exponent, x, c, n, kept, state.reference);
+        Weights<double> sums = weigh_row(exponent, x, c, n, kept, state.reference, ahead);
         if (Relative && sums.sum - sums.sum == 0 && !(sums.along - sums.along == 0)) {
           state.mended = true;
           C* mended = scratch<C, Mended>(n);
           for (int64_t i = 0; i < n; ++i) mended[i] = kept[i] == 0 ? C(0) : c[i];
-          sums = weigh_row(exponent, x, mended, n, kept, state.reference);
+          sums = weigh_row(exponent, x, mended, n, kept, state.reference, ahead);
         }
         return sums;
       });
