@@ -32,7 +32,8 @@ INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, ve
     quotient(w.along, w.along_lo, w.sum, w.sum_lo, s.mean, s.mean_lo);
     quotient(splat(1.0), splat(0.0), w.sum, w.sum_lo, share, share_lo);
     s.factor = share * inverse;
-    s.factor_lo = product_error(share, inverse, s.factor) + (share * inverse_lo + share_lo * inverse);
+    s.factor_lo =
+        product_error(share, inverse, s.factor) + (share * inverse_lo + share_lo * inverse);
   }
   return s;
 }
@@ -109,8 +110,8 @@ State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk,
 template <class D, class T>
 void write_limit(const Job& job, const Slice& slice, const State& all) {
   const double inf = std::numeric_limits<double>::infinity();
-  const bool undefined = all.s != all.s || all.infinities > 1 ||
-                         (all.max == -inf && takes_part(job, slice));
+  const bool undefined =
+      all.s != all.s || all.infinities > 1 || (all.max == -inf && takes_part(job, slice));
   const double flat = undefined ? std::numeric_limits<double>::quiet_NaN() : 0.0;
   // Entries that share at temperature 0 do so no longer when they part.
   const bool shared = !undefined && slice.temperature == 0 && all.max - all.max == 0;
@@ -128,8 +129,9 @@ void write_limit(const Job& job, const Slice& slice, const State& all) {
         }
         const double d = tie ? double(c[i]) - mean : 0.0;
         const bool out = slice.where && !slice.where[(first + i) * job.where.along];
-        round_to(*(D*)(slice.y + (first + i) * job.y.along),
-                 T(out ? 0.0 : d == 0 ? flat : d * inf));
+        round_to(*(D*)(slice.y + (first + i) * job.y.along), T(out      ? 0.0
+                                                               : d == 0 ? flat
+                                                                        : d * inf));
       }
     }
     mean = ties > 0 ? sum / ties : 0;
@@ -188,12 +190,11 @@ void run_derivative(const Job& job, const Slice& slice) {
     map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);
     return;
   }
-  T* room =
-      in_place<D, T>(job) || job.n > kKeptRow ? nullptr : scratch<T, Exponentials>(job.n);
+  T* room = in_place<D, T>(job) || job.n > kKeptRow ? nullptr : scratch<T, Exponentials>(job.n);
   std::vector<State> states{size_t(chunks)};
   for (int64_t i = 0; i < chunks; ++i)
-    states[size_t(i)] = reduce_derivative_chunk<D, T>(job, slice, i,
-                                                      kept_of<D>(job, slice, i * kChunk, room));
+    states[size_t(i)] =
+        reduce_derivative_chunk<D, T>(job, slice, i, kept_of<D>(job, slice, i * kChunk, room));
   finish_derivative<D, T>(job, slice, states.data(), &map);
   for (int64_t i = 0; i < chunks; ++i)
     map_derivative_chunk<D, T>(job, slice, i, states[size_t(i)], map,

@@ -127,8 +127,7 @@ struct Strip {
     widen(single<T>(reference), from);
     Slopes slopes[M];
     for (int m = 0; m < M; ++m) {
-      const Weights<vec<double>> w =
-          weigh_part(exponent(m), m, c, kept + m * lines * V, from[m]);
+      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, kept + m * lines * V, from[m]);
       ordinary[m] &= (w.sum - w.sum == splat(0.0)) & (w.along - w.along == splat(0.0));
       slopes[m] = slopes_of<T>(w, from[m], inverse[m], inverse_lo[m]);
     }
@@ -166,8 +165,8 @@ INLINE void read_line(const char* p, int count, T* line, int width, int64_t room
     T* to = line + at / width * room + at % width;
     const int here = std::min(count - at, W);
     if constexpr (std::is_same_v<D, T>)
-      store(to, here == W ? load((const T*)p + at)
-                          : load_first((const T*)p + at, here, splat(T(0))));
+      store(to,
+            here == W ? load((const T*)p + at) : load_first((const T*)p + at, here, splat(T(0))));
     else
       widen_run((const D*)p + at, to, here);
   }
@@ -267,8 +266,12 @@ void for_strips(const Job& job, int64_t first, int bundle, F f, G g) {
     read_strips<D>(job, job.x, slice.x, count, W, x, -std::numeric_limits<T>::infinity());
     read_strips<B>(job, job.second, slice.second, count, W, c, C(0));
     for (int at = 0; at < count; at += W) {
-      Strip<T, Tempered> strip = {job, i + at, std::min(count - at, W), lines_of(job.n),
-                                  x + at / W * room, ahead_of_strip(job, slice, i, at, count)};
+      Strip<T, Tempered> strip = {job,
+                                  i + at,
+                                  std::min(count - at, W),
+                                  lines_of(job.n),
+                                  x + at / W * room,
+                                  ahead_of_strip(job, slice, i, at, count)};
       f(strip, c + at / W * room);
     }
     g(slice, i, count, x);

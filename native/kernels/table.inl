@@ -74,8 +74,9 @@ static void map(const Job& job, int64_t slice, int64_t chunk, const State& state
     using D = decltype(d);
     using T = decltype(t);
     job.op == Op::derivative
-        ? map_derivative_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map,
-                                     kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk, nullptr))
+        ? map_derivative_chunk<D, T>(
+              job, slice_at(job, slice), chunk, state, slice_map,
+              kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk, nullptr))
         : map_slice_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map);
   });
 }

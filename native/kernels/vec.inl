@@ -171,9 +171,7 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm256_cvtps_pd(_mm_loadu_ps(p));
 }
-INLINE void store_narrow(float* p, vec<double> v) {
-  _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v));
-}
+INLINE void store_narrow(float* p, vec<double> v) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v)); }
 INLINE vec<float> half_to_float(const uint16_t* p) {
   return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 }

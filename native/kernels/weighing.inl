@@ -127,8 +127,8 @@ struct Weighed {
   }
 
   template <int K>
-  INLINE void add(const group<double, K>& e, const group<double, K>& low,
-                  const group<double, K>& c, vec<double> reference) {
+  INLINE void add(const group<double, K>& e, const group<double, K>& low, const group<double, K>& c,
+                  vec<double> reference) {
     if constexpr (!paired) {
       EACH sum[k % A] = sum[k % A] + e.v[k];
       EACH along[k % A] = fma(e.v[k], c.v[k] - reference, along[k % A]);
@@ -179,9 +179,10 @@ struct Weighed {
   }
 };
 
-// Adds vectors of entries x, `step` apart, and of what stands beside them, counted from `reference`:
-// kStride of them `every` so many from `start` on, of `vectors`, which is even.  The exponentials are
-// kept, `kept_step` apart, where there is room; `meanwhile` is called beside each few.
+// Adds vectors of entries x, `step` apart, and of what stands beside them, counted from
+// `reference`: kStride of them `every` so many from `start` on, of `vectors`, which is even.  The
+// exponentials are kept, `kept_step` apart, where there is room; `meanwhile` is called beside each
+// few.
 template <int A, class Exponent, class T, class C, class E, class F>
 INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
                   E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
@@ -209,21 +210,19 @@ INLINE int64_t pairs_of(int64_t rest) {
   return (rest + pair - 1) / pair * 2;
 }
 
-// What to fetch while a row is weighed, which leaves the memory idle: the entries behind it and the
+// What to fetch while a row is weighed, which leaves the memory idle: what is behind it and the
 // place of its results, each stored in `Item` bytes.  Null where they are near anyway.
 template <int Item>
 struct RowAhead {
-  const char* next = nullptr;
-  const char* result = nullptr;
+  const char *x = nullptr, *beside = nullptr, *result = nullptr;
 
   INLINE void operator()(int64_t i, int count) const {
     constexpr int64_t bytes = kWidth<double> * Item;
-    if (next)
-      for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64)
-        __builtin_prefetch(next + at, 0, 2);
-    if (result)
-      for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64)
-        __builtin_prefetch(result + at, 1, 2);
+    for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64) {
+      if (x) __builtin_prefetch(x + at, 0, 2);
+      if (beside) __builtin_prefetch(beside + at, 0, 2);
+      if (result) __builtin_prefetch(result + at, 1, 2);
+    }
   }
 };
 
@@ -309,14 +308,17 @@ RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, 
                              bool writes) {
   RowAhead<sizeof(D)> ahead;
   if (!job.fetch_ahead || job.x.along != int64_t(sizeof(D))) return ahead;
-  ahead.next = slice.x + (first + count) * job.x.along;
+  ahead.x = slice.x + (first + count) * job.x.along;
+  // What is read once, in order, and for long is seen coming.
+  if (count <= kNearRow && job.second.along == int64_t(sizeof(D)))
+    ahead.beside = slice.second + (first + count) * job.second.along;
   if (writes && job.y.along == int64_t(sizeof(D))) ahead.result = slice.y + first * job.y.along;
   return ahead;
 }
 
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
-// is counted from that of the largest, the exponentials are kept, and what is infinite or nan beside
-// one of 0 does not count.
+// is counted from that of the largest, the exponentials are kept, and what is infinite or nan
+// beside one of 0 does not count.
 template <bool Relative, class T, class C, class E, class Ahead>
 State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {

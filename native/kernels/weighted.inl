@@ -64,7 +64,6 @@ inline double largest_term_first(const Job& job, const Slice& slice, PreciseSlic
   return double(reference + logl(fabsl(sum)));
 }
 
-
 template <class D>
 void write_weighted(const Slice& slice, double result, double sign) {
   if (slice.sign)
