@@ -97,7 +97,10 @@ class Plan {
  private:
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
   // (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 60, kShortStrip = 256;
+  static constexpr int64_t kFewSlices = 8, kShortRow = 60;
+  // Contiguous slices up to this length are transposed into strips rather than taken as rows, and
+  // longer columns would not fit a strip and its exponentials in 1 MiB.
+  static constexpr int64_t kShortStrip = 256, kLongStrip = 4096;
 
   // For operations with something beside the entries.
   void choose_strips() {
@@ -111,8 +114,8 @@ class Plan {
     if (job.n == 1) job.second.along = second;
     if (job.x.along == item && job.second.along == second && job.n <= kShortStrip)
       job.traversal = Traversal::short_strips;
-    else if (job.x.stride[last] == item && job.second.stride[last] == second &&
-             (reduces || job.y.stride[last] == item))
+    else if (job.n <= kLongStrip && job.x.stride[last] == item &&
+             job.second.stride[last] == second && (reduces || job.y.stride[last] == item))
       job.traversal = Traversal::column_strips;
     else
       return;

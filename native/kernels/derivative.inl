@@ -38,45 +38,78 @@ INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, ve
   return s;
 }
 
-// y from kept exponentials e and tangents c, `vectors` vectors (an even number); those of c
-// and y are `step` apart.  `Mended`: an entry that takes no part has 0, whatever stands beside it.
-template <bool Mended, class T, class E>
-INLINE void write_slopes(const E* e, int64_t e_step, const T* c, T* y, int64_t vectors,
+// Where the map finds exponentials: as they were kept, for float, or computed again.
+template <class E>
+struct KeptExponentials {
+  const E* e;
+  int64_t step;
+
+  template <int K>
+  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>&) const {
+    EACH p.v[k] = load_wide(e + (i + k) * step);
+  }
+};
+template <class Exponent, class T>
+struct ExponentialsOf {
+  Exponent exponent;
+  const T* x;
+  int64_t step;
+
+  template <int K>
+  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>& low) const {
+    group<double, K> v;
+    EACH v.v[k] = load_wide(x + (i + k) * step);
+    exponent(v, p, low);
+  }
+};
+
+// y from exponentials and tangents c, `vectors` vectors (an even number); those of c and y are
+// `step` apart.  `Mended`: an entry that takes no part has 0, whatever stands beside it.
+template <bool Mended, class Exponentials, class T>
+INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int64_t vectors,
                          int64_t step, const Slopes& s) {
   constexpr int K = 2;
   const vec<double> none = splat(0.0);
   for (int64_t i = 0; i < vectors; i += K) {
-    group<double, K> p, d, from, lost, low;
-    EACH p.v[k] = load_wide(e + (i + k) * e_step);
+    group<double, K> p, p_lo, d, d_lo, from, lost, share;
+    exponentials(i, p, p_lo);
     EACH d.v[k] = load_wide(c + (i + k) * step);
     // Adding 0 leaves no -0 where a probability is 0.
     if constexpr (sizeof(T) == 4) {
       EACH d.v[k] = (d.v[k] - s.reference) - s.mean;
       EACH d.v[k] = fma(p.v[k] * s.factor, d.v[k], none);
     } else {
+      // Both factors in two parts: the Jacobian comes out symmetric.
       EACH two_sum(d.v[k], -s.reference, from.v[k], lost.v[k]);
-      EACH d.v[k] = (from.v[k] - s.mean) + (lost.v[k] - s.mean_lo);
-      EACH from.v[k] = p.v[k] * s.factor;
-      EACH low.v[k] = product_error(p.v[k], s.factor, from.v[k]) + p.v[k] * s.factor_lo;
-      EACH d.v[k] = fma(from.v[k], d.v[k], fma(low.v[k], d.v[k], none));
+      EACH two_sum(from.v[k], -s.mean, d.v[k], d_lo.v[k]);
+      EACH d_lo.v[k] = d_lo.v[k] + (lost.v[k] - s.mean_lo);
+      EACH share.v[k] = p.v[k] * s.factor;
+      EACH p_lo.v[k] = product_error(p.v[k], s.factor, share.v[k]) +
+                       fma(p.v[k], s.factor_lo, p_lo.v[k] * s.factor);
+      EACH from.v[k] = share.v[k] * d.v[k];
+      EACH lost.v[k] = product_error(share.v[k], d.v[k], from.v[k]) +
+                       fma(p_lo.v[k], d.v[k], share.v[k] * d_lo.v[k]);
+      EACH d.v[k] = (from.v[k] + lost.v[k]) + none;
     }
     if constexpr (Mended) EACH d.v[k] = p.v[k] == none ? none : d.v[k];
     EACH store_narrow(y + (i + k) * step, d.v[k]);
   }
 }
 
-template <bool Mended, class T, class E>
-void write_slopes_of_row(const E* e, const T* c, T* y, int64_t n, const Slopes& given) {
+// The same for a row, whose last entries are filled up; `source(p)` is where those of a buffer, or
+// of the row, are found.
+template <bool Mended, class T, class E, class F>
+void write_slopes_of_row(const E* e, const T* c, T* y, int64_t n, const Slopes& given, F source) {
   constexpr int W = kWidth<double>;
   const Slopes slopes = given;  // in registers
   const int64_t rest = n % kWholeStride, whole = n - rest;
-  write_slopes<Mended>(e, W, c, y, whole / W, W, slopes);
+  write_slopes<Mended>(source(e), c, y, whole / W, W, slopes);
   if (rest == 0) return;
   E last_e[kWholeStride] = {};
   T last[kWholeStride] = {};
   std::copy_n(e + whole, rest, last_e);
   std::copy_n(c + whole, rest, last);
-  write_slopes<Mended>(last_e, W, last, last, pairs_of(rest), W, slopes);
+  write_slopes<Mended>(source(last_e), last, last, pairs_of(rest), W, slopes);
   std::copy_n(last, rest, y + whole);
 }
 
@@ -84,13 +117,15 @@ INLINE bool is_limit(double temperature) {
   return !(temperature > 0 && temperature < std::numeric_limits<double>::infinity());
 }
 
-// Rows of several chunks keep their exponentials in the result, or, where that is not of the type
-// and up to this length, in a buffer of 1 MiB; others compute them again.
+// Rows of several chunks of floats keep their exponentials in the result, or, where that is not of
+// the type and up to this length, in a buffer of 1 MiB.  Others compute them again, and so do rows
+// of doubles, whose exponentials are pairs.
 constexpr int64_t kKeptRow = 1 << 18;
 
 // Where a chunk leaves its exponentials; null where there is no room.
 template <class D, class T>
 T* kept_of(const Job& job, const Slice& slice, int64_t first, T* room) {
+  if (sizeof(T) == 8) return nullptr;
   if (in_place<D, T>(job) && slice.y != slice.x && slice.y != slice.second)
     return (T*)slice.y + first;
   return room ? room + first : nullptr;
@@ -102,7 +137,7 @@ State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk,
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, first, count);
   const T* c = beside<D, T>(job, slice, first, count);
-  return weigh_chunk<true>(job, slice, x, c, count, kept ? kept : scratch<E, Kept>(count),
+  return weigh_chunk<true>(job, slice, x, c, count, kept,
                            ahead_of<D>(job, slice, first, count, (const char*)kept != slice.y));
 }
 
@@ -151,12 +186,8 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
                           const SliceMap& map, E* kept) {
   if (map.flat) return;
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
+  const T* x = kept ? nullptr : entries<D, T>(job, slice, first, count);
   const T* c = beside<D, T>(job, slice, first, count);
-  if (!kept) {
-    kept = scratch<E, Kept>(count);
-    const T* x = entries<D, T>(job, slice, first, count);
-    weigh_chunk<true>(job, slice, x, c, count, kept, RowAhead<sizeof(D)>());
-  }
   const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
   const Slopes all = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
                                   splat(inverse.hi), splat(inverse.lo));
@@ -166,8 +197,22 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
   slopes.factor = all.factor * scale;
   slopes.factor_lo = product_error(all.factor, scale, slopes.factor) + all.factor_lo * scale;
   T* y = results<D, T>(job, slice, first, count);
-  map.state.mended ? write_slopes_of_row<true>(kept, c, y, count, slopes)
-                   : write_slopes_of_row<false>(kept, c, y, count, slopes);
+  const auto write = [&](const auto* p, auto source) {
+    map.state.mended ? write_slopes_of_row<true>(p, c, y, count, slopes, source)
+                     : write_slopes_of_row<false>(p, c, y, count, slopes, source);
+  };
+  constexpr int W = kWidth<double>;
+  if (kept) {
+    write(kept, [](const E* e) { return KeptExponentials<E>{e, W}; });
+  } else {
+    State frame;
+    with_exponent(T(state.max), slice.temperature, job.temperature.data != nullptr, frame,
+                  [&](const auto& exponent) {
+                    write(x, [&](const T* e) {
+                      return ExponentialsOf<std::decay_t<decltype(exponent)>, T>{exponent, e, W};
+                    });
+                  });
+  }
   if (slice.where) {
     const char* where = slice.where + first * job.where.along;
     for (int64_t i = 0; i < count; ++i)
@@ -182,15 +227,15 @@ void run_derivative(const Job& job, const Slice& slice) {
   SliceMap map;
   if (chunks <= 1) {
     // As doubles: two conversions less.  A longer row would leave the second-level cache.
-    double* kept = nullptr;
-    if constexpr (sizeof(T) == 8) kept = kept_of<D, T>(job, slice, 0, nullptr);
-    if (!kept) kept = scratch<double, Exponentials>(job.n);
+    double* kept = sizeof(T) == 8 ? nullptr : scratch<double, Exponentials>(job.n);
     const State state = reduce_derivative_chunk<D, T>(job, slice, 0, kept);
     finish_derivative<D, T>(job, slice, &state, &map);
     map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);
     return;
   }
-  T* room = in_place<D, T>(job) || job.n > kKeptRow ? nullptr : scratch<T, Exponentials>(job.n);
+  T* room = sizeof(T) == 8 || in_place<D, T>(job) || job.n > kKeptRow
+                ? nullptr
+                : scratch<T, Exponentials>(job.n);
   std::vector<State> states{size_t(chunks)};
   for (int64_t i = 0; i < chunks; ++i)
     states[size_t(i)] =

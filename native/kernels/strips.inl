@@ -121,18 +121,28 @@ struct Strip {
   // Each slice's results in the place of its entries.
   void derive(const T* c) {
     constexpr int V = kWidth<double>;
-    double* kept = scratch<double, Exponentials>(M * lines * V);
+    constexpr bool keeps = sizeof(T) == 4;  // as in rows
+    double* kept = keeps ? scratch<double, Exponentials>(M * lines * V) : nullptr;
     find_max(c);
     vec<double> from[M];
     widen(single<T>(reference), from);
     Slopes slopes[M];
     for (int m = 0; m < M; ++m) {
-      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, kept + m * lines * V, from[m]);
+      double* here = keeps ? kept + m * lines * V : nullptr;
+      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, here, from[m]);
       ordinary[m] &= (w.sum - w.sum == splat(0.0)) & (w.along - w.along == splat(0.0));
       slopes[m] = slopes_of<T>(w, from[m], inverse[m], inverse_lo[m]);
     }
-    for (int m = 0; m < M; ++m)
-      write_slopes<false>(kept + m * lines * V, V, c + m * V, x + m * V, lines, W, slopes[m]);
+    for (int m = 0; m < M; ++m) {
+      T* here = x + m * V;
+      if constexpr (keeps) {
+        const KeptExponentials<double> e = {kept + m * lines * V, V};
+        write_slopes<false>(e, c + m * V, here, lines, W, slopes[m]);
+      } else {
+        const ExponentialsOf<decltype(exponent(m)), T> e = {exponent(m), here, W};
+        write_slopes<false>(e, c + m * V, here, lines, W, slopes[m]);
+      }
+    }
   }
 
   bool all_ordinary() const {

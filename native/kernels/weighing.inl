@@ -317,8 +317,8 @@ RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, 
 }
 
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
-// is counted from that of the largest, the exponentials are kept, and what is infinite or nan
-// beside one of 0 does not count.
+// is counted from that of the largest, and what is infinite or nan beside an exponential of 0 does
+// not count.
 template <bool Relative, class T, class C, class E, class Ahead>
 State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {
@@ -332,8 +332,13 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
         Weights<double> sums = weigh_row(exponent, x, c, n, kept, state.reference, ahead);
         if (Relative && sums.sum - sums.sum == 0 && !(sums.along - sums.along == 0)) {
           state.mended = true;
+          E* e = kept;
+          if (!e) {
+            e = scratch<E, Kept>(n);
+            weigh_row(exponent, x, c, n, e, state.reference, ahead);
+          }
           C* mended = scratch<C, Mended>(n);
-          for (int64_t i = 0; i < n; ++i) mended[i] = kept[i] == 0 ? C(0) : c[i];
+          for (int64_t i = 0; i < n; ++i) mended[i] = e[i] == 0 ? C(0) : c[i];
           sums = weigh_row(exponent, x, mended, n, kept, state.reference, ahead);
         }
         return sums;
