@@ -20,9 +20,9 @@ constexpr int kStride = 4;
 template <class T, bool Shifted, bool Tempered>
 struct Exponent;
 
-// exp((x - max) / T) 2^headroom for float entries.  In double their difference rounds only where one
-// is 2^29 times the other, and then by 2^-53 of itself: nothing is split.  In units of T ln 2 it is
-// n + f, and the exponential 2^n 2^f.
+// exp((x - max) / T) 2^headroom for float entries.  In double their difference rounds only where
+// one is 2^29 times the other, and then by 2^-53 of itself: nothing is split.  In units of T ln 2
+// it is n + f, and the exponential 2^n 2^f.
 template <bool Shifted, bool Tempered>
 struct Exponent<float, Shifted, Tempered> {
   // A kept float is a normal number while 2^f is above 2^-226.
