@@ -39,8 +39,9 @@ def row(function, length, dtype, seed=0):
 def test_any_number_of_threads(kernels, function, dtype):
     skip_one_thread(kernels)
     wide = row(function, 40 * 3000, dtype).reshape(40, 3000)
-    arrays = [wide, wide.T[:, :7].copy(), wide[:, :5], row(function, 300_000, dtype)]
-    axes = [{}, {"axis": 0}, {}, {}] if function.takes("axis") else [{}] * 4
+    long = [row(function, length, dtype) for length in (100_000, 300_000)]
+    arrays = [wide, wide.T[:, :7].copy(), wide[:, :5], *long]
+    axes = [{}, {"axis": 0}, {}, {}, {}] if function.takes("axis") else [{}] * 5
     results = []
     for threads in (1, 2, 4):
         with sm.num_threads(threads):

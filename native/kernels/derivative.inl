@@ -117,18 +117,12 @@ INLINE bool is_limit(double temperature) {
   return !(temperature > 0 && temperature < std::numeric_limits<double>::infinity());
 }
 
-// Rows of several chunks of floats keep their exponentials in the result, or, where that is not of
-// the type and up to this length, in a buffer of 1 MiB.  Others compute them again, and so do rows
-// of doubles, whose exponentials are pairs.
-constexpr int64_t kKeptRow = 1 << 18;
-
-// Where a chunk leaves its exponentials; null where there is no room.
+// Where a chunk of a row of several leaves its exponentials: floats in the result; null where they
+// are computed again, as for double, whose exponentials are pairs, and for 16-bit results.
 template <class D, class T>
-T* kept_of(const Job& job, const Slice& slice, int64_t first, T* room) {
-  if (sizeof(T) == 8) return nullptr;
-  if (in_place<D, T>(job) && slice.y != slice.x && slice.y != slice.second)
-    return (T*)slice.y + first;
-  return room ? room + first : nullptr;
+T* kept_of(const Job& job, const Slice& slice, int64_t first) {
+  const bool keeps = sizeof(T) == 4 && in_place<D, T>(job);
+  return keeps && slice.y != slice.x && slice.y != slice.second ? (T*)slice.y + first : nullptr;
 }
 
 template <class D, class T, class E>
@@ -191,8 +185,8 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
   const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
   const Slopes all = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
                                   splat(inverse.hi), splat(inverse.lo));
-  // The exponentials are in the chunk's own frame.
-  const vec<double> scale = splat(relative_scale(state, map.state));
+  // Kept exponentials are in the chunk's own frame, others in that of all.
+  const vec<double> scale = splat(kept ? relative_scale(state, map.state) : 1.0);
   Slopes slopes = all;
   slopes.factor = all.factor * scale;
   slopes.factor_lo = product_error(all.factor, scale, slopes.factor) + all.factor_lo * scale;
@@ -206,7 +200,7 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
     write(kept, [](const E* e) { return KeptExponentials<E>{e, W}; });
   } else {
     State frame;
-    with_exponent(T(state.max), slice.temperature, job.temperature.data != nullptr, frame,
+    with_exponent(T(map.state.max), slice.temperature, job.temperature.data != nullptr, frame,
                   [&](const auto& exponent) {
                     write(x, [&](const T* e) {
                       return ExponentialsOf<std::decay_t<decltype(exponent)>, T>{exponent, e, W};
@@ -233,15 +227,12 @@ void run_derivative(const Job& job, const Slice& slice) {
     map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);
     return;
   }
-  T* room = sizeof(T) == 8 || in_place<D, T>(job) || job.n > kKeptRow
-                ? nullptr
-                : scratch<T, Exponentials>(job.n);
   std::vector<State> states{size_t(chunks)};
   for (int64_t i = 0; i < chunks; ++i)
     states[size_t(i)] =
-        reduce_derivative_chunk<D, T>(job, slice, i, kept_of<D>(job, slice, i * kChunk, room));
+        reduce_derivative_chunk<D, T>(job, slice, i, kept_of<D, T>(job, slice, i * kChunk));
   finish_derivative<D, T>(job, slice, states.data(), &map);
   for (int64_t i = 0; i < chunks; ++i)
     map_derivative_chunk<D, T>(job, slice, i, states[size_t(i)], map,
-                               kept_of<D>(job, slice, i * kChunk, room));
+                               kept_of<D, T>(job, slice, i * kChunk));
 }

@@ -51,11 +51,10 @@ static State reduce(const Job& job, int64_t slice, int64_t chunk) {
   return with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    return job.op == Op::derivative
-               ? reduce_derivative_chunk<D, T>(
-                     job, slice_at(job, slice), chunk,
-                     kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk, nullptr))
-               : reduce_slice_chunk<D, T>(job, slice_at(job, slice), chunk);
+    return job.op == Op::derivative ? reduce_derivative_chunk<D, T>(
+                                          job, slice_at(job, slice), chunk,
+                                          kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
+                                    : reduce_slice_chunk<D, T>(job, slice_at(job, slice), chunk);
   });
 }
 
@@ -74,9 +73,8 @@ static void map(const Job& job, int64_t slice, int64_t chunk, const State& state
     using D = decltype(d);
     using T = decltype(t);
     job.op == Op::derivative
-        ? map_derivative_chunk<D, T>(
-              job, slice_at(job, slice), chunk, state, slice_map,
-              kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk, nullptr))
+        ? map_derivative_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map,
+                                     kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
         : map_slice_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map);
   });
 }
