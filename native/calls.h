@@ -18,7 +18,8 @@ namespace softmax {
 inline void run(const Job& job) {
   const Kernels& kernels = chosen_kernels();
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
-  const bool split = chunks > 1 && job.slices < get_num_threads() && job.op < Op::logsumexp;
+  const auto maps = [](Op op) { return op < Op::logsumexp || op == Op::derivative; };
+  const bool split = chunks > 1 && job.slices < get_num_threads() && maps(job.op);
   if (!split) {
     parallel_for(job.bundles(), job.n * job.bundle,
                  [&](int64_t begin, int64_t end) { kernels.run(job, begin, end); });
@@ -73,6 +74,10 @@ inline void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Argu
   plan.add(job.temperature, temperature.array);
   plan.add(job.sink, sink.array);
   plan.add(job.second, second.array);
+  job.wide_second = second.array.dtype != gx.array.dtype;
+  if (second.object && job.wide_second &&
+      (op == Op::derivative || second.array.dtype != DType::f64))
+    refuse("the second array", "of the dtype of x, or weights of float64");
   plan.add(job.sign, sign.array);
   job.factor = arguments.factor;
   job.reverse = arguments.reverse;

@@ -51,7 +51,8 @@ NB_MODULE(_core, m) {
   m.def(
       "logsumexp",
       [](H x, H out, int axis, H where, H weights, H sign) {
-        const Op op = weights.is_none() && sign.is_none() ? Op::logsumexp : Op::weighted_logsumexp;
+        const Op op = weights.is_none() ? Op::logsumexp : Op::weighted_logsumexp;
+        if (weights.is_none() && !sign.is_none()) refuse("weights", "given where sign is");
         along_axis(op, x, out, axis, {.where = where, .second = weights, .sign = sign});
       },
       "x"_a, "out"_a, "axis"_a, "where"_a.none(), "weights"_a.none(), "sign"_a.none());
@@ -168,6 +169,8 @@ NB_MODULE(_core, m) {
         return plain_map(Op::log_softmax, x, axis, temperature, out);
       },
       "x"_a.none(), "axis"_a.none(), "temperature"_a.none(), "out"_a.none());
+  m.def("plain_derivative", &plain_derivative, "x"_a.none(), "direction"_a.none(), "axis"_a.none(),
+        "temperature"_a.none());
   m.def(
       "plain_logsumexp", [](H x, H axis) { return plain_reduction(Op::logsumexp, x, axis); },
       "x"_a.none(), "axis"_a.none());

@@ -13,13 +13,14 @@ enum class Op {
   softmax,
   log_softmax,
   logsumexp,
-  // precise: a slice at a time, in double
+  // with something beside the entries: in double, by rows or strips
+  derivative,  // jvp and vjp: the Jacobian is symmetric
   weighted_logsumexp,
+  // precise: a slice at a time, in double
   cumulative_logsumexp,
   smooth_max,
   mellowmax,
   entropy,
-  derivative,  // jvp and vjp: the Jacobian is symmetric
   // elementwise
   sigmoid,
   log_sigmoid,
@@ -42,6 +43,9 @@ enum class Traversal {
   short_rows,  // contiguous slices of a few entries, turned into columns and back
   batches,     // sixteen contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
+  // the same for operations with something beside the entries
+  short_strips,
+  column_strips,
 };
 
 // What a softmax that serves a loss leaves of each slice, and what it multiplies each slice's
@@ -65,7 +69,8 @@ struct Job {
   int dims = 0;        // of the slices' grid, slowest first
   int64_t shape[kMaxDims];
   Operand x, y, where, temperature, sink;
-  Operand second;            // the tangent of a derivative, or weights (always double)
+  Operand second;            // the tangent of a derivative, or weights
+  bool wide_second = false;  // weights may be double beside entries that are not
   Operand sign;              // of a weighted sum
   double factor = 1;         // of smooth_max and mellowmax
   bool reverse = false;      // cumulative from the end

@@ -88,6 +88,27 @@ inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle tem
   return result;
 }
 
+// The derivative of softmax along a direction of the same kind and shape.
+inline nb::object plain_derivative(nb::handle x, nb::handle direction, nb::handle axis,
+                                   nb::handle temperature) {
+  double degree;
+  if (!is_plain(x) || !is_plain(direction) || !plain_number(temperature, degree) || !(degree >= 0))
+    return nb::none();
+  const Given from(x, "x"), along(direction, "direction");
+  const int number = plain_axis(axis, from.array.dims);
+  if (number < 0 || from.array.dtype != along.array.dtype ||
+      !PyArray_SAMESHAPE(from.object, along.object))
+    return nb::none();
+  const nb::object result = plain_result(x, nb::none());
+  const Given to(result, "out");
+  Plan plan(Op::derivative, from.array, number);
+  plan.add(plan.job.y, to.array);
+  plan.add(plan.job.second, along.array);
+  if (degree != 1) plan.add_constant(plan.job.temperature, &degree);
+  run(settled(plan));
+  return result;
+}
+
 inline nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
   if (!is_plain(x)) return nb::none();
   const Given from(x, "x");

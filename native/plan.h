@@ -72,6 +72,7 @@ class Plan {
     const int64_t item = item_size(job.dtype);
     if (job.n == 1) job.x.along = job.y.along = item;  // a single entry is contiguous
     job.run = job.slices;
+    if (job.op == Op::derivative || job.op == Op::weighted_logsumexp) return choose_strips();
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
     // A sink takes single rows.
@@ -97,6 +98,32 @@ class Plan {
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
   // (benchmarks/NOTES.md).
   static constexpr int64_t kFewSlices = 8, kShortRow = 60;
+  // Contiguous slices up to this length are transposed into strips rather than taken as rows, and
+  // longer columns would not fit a strip and its exponentials in 1 MiB.
+  static constexpr int64_t kShortStrip = 256, kLongStrip = 4096;
+
+  // For operations with something beside the entries.
+  void choose_strips() {
+    const bool reduces = job.op == Op::weighted_logsumexp;
+    const int last = job.dims - 1;
+    if (job.n == 0 || job.n > kChunk || job.dims == 0 || job.where.data) return;
+    // Strips are read again where a slice is out of the ordinary.
+    if (job.y.data == job.x.data || job.y.data == job.second.data) return;
+    if (job.shape[last] < kFewSlices) return;
+    const int64_t item = item_size(job.dtype), second = job.wide_second ? 8 : item;
+    if (job.n == 1) job.second.along = second;
+    if (job.x.along == item && job.second.along == second && job.n <= kShortStrip)
+      job.traversal = Traversal::short_strips;
+    else if (job.n <= kLongStrip && job.x.stride[last] == item &&
+             job.second.stride[last] == second && (reduces || job.y.stride[last] == item))
+      job.traversal = Traversal::column_strips;
+    else
+      return;
+    job.bundle = kColumns;
+    job.run = job.shape[last];
+    if (job.traversal == Traversal::column_strips && !reduces && job.run > job.bundle)
+      job.lead = int64_t(uintptr_t(job.y.data) % 64) / item % (64 / item);
+  }
 
   int axis_, ndim_;
 

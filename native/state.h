@@ -19,6 +19,10 @@ struct State {
   double top = 0, top_lo = 0;  // the largest term, more precisely than the kernels keep it
   double kept = std::numeric_limits<double>::quiet_NaN();  // and as they keep it (reduce.inl)
   int64_t infinities = 0;                                  // entries that are +inf
+  // Of what stands beside the entries: at the largest, and the sum of exp(x / T) times what it is
+  // more than that.
+  double reference = 0, along = 0, along_lo = 0;
+  bool mended = false;  // something infinite or nan beside an exponential of 0 was left out
 
   bool ordinary() const { return s - s == 0 && infinities == 0 && max - max == 0; }
 };

@@ -257,7 +257,7 @@ def test_16_bit_sums_do_not_saturate(kernels, dtype):
 def test_weighted_logsumexp(kernels, family, dtype):
     function = BY_NAME["logsumexp"]
     rng = np.random.default_rng(5)
-    for length in (1, 3, 1000):
+    for length in (1, 3, 1000, 40_000):
         x = draw(function, family, length, dtype)
         positive = rng.uniform(0.1, 3.0, length)
         got = sm.logsumexp(x, weights=positive)
@@ -269,6 +269,36 @@ def test_weighted_logsumexp(kernels, family, dtype):
         assert sign == expected.sign
         units = ulp_error(magnitude, expected, dtype, expected.scale)
         assert units <= function.bound(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", LOGITS)
+@pytest.mark.parametrize("shape", [(70, 10), (40, 100), (10, 300)])
+def test_slices_with_something_beside(kernels, shape, family, dtype):
+    """Tangents, and weights in the dtype of the entries or in float64, along either axis."""
+    vjp, logsumexp = BY_NAME["softmax_vjp"], BY_NAME["logsumexp"]
+    rows = [draw(vjp, family, shape[1], dtype, seed) for seed in range(shape[0])]
+    x = np.stack(rows)
+    (tangent,) = vjp.second(x)
+    exact = oracle.softmax_vjp(x, tangent)
+    for weights in (abs(tangent) + dtype.type(0.5), np.linspace(0.1, 3.0, shape[1])):
+        total = oracle.logsumexp(x, weights=weights)
+        across = weights.T if weights.ndim == 2 else weights[:, None]
+        for got in (
+            sm.logsumexp(x, weights=weights),
+            sm.logsumexp(x.T.copy(), 0, weights=across.copy()),
+        ):
+            assert np.max(logsumexp.errors(got, total, dtype)) <= 1
+    assert np.max(vjp.errors(sm.softmax_vjp(x, tangent), exact, dtype)) <= 1
+    across = sm.softmax_vjp(x.T.copy(), tangent.T.copy(), 0).T
+    assert np.max(vjp.errors(across, exact, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", LOGITS)
+def test_derivative_of_a_row_of_several_chunks(kernels, family, dtype):
+    """Chunks may lie so far below the largest entry that their results are subnormal."""
+    check(BY_NAME["softmax_vjp"], family, (100_000,), dtype, {})
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

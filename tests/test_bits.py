@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -39,8 +40,9 @@ def row(function, length, dtype, seed=0):
 def test_any_number_of_threads(kernels, function, dtype):
     skip_one_thread(kernels)
     wide = row(function, 40 * 3000, dtype).reshape(40, 3000)
-    arrays = [wide, wide.T[:, :7].copy(), wide[:, :5], row(function, 300_000, dtype)]
-    axes = [{}, {"axis": 0}, {}, {}] if function.takes("axis") else [{}] * 4
+    long = [row(function, length, dtype) for length in (100_000, 300_000)]
+    arrays = [wide, wide.T[:, :7].copy(), wide[:, :5], *long]
+    axes = [{}, {"axis": 0}, {}, {}, {}] if function.takes("axis") else [{}] * 5
     results = []
     for threads in (1, 2, 4):
         with sm.num_threads(threads):
@@ -68,7 +70,8 @@ def test_any_alignment(kernels, function, dtype):
 @each_dtype
 @each_along_axis
 def test_one_row_alone_or_in_a_batch(kernels, function, dtype):
-    long = [300_000] if function.name in {"softmax", "log_softmax", "logsumexp"} else []
+    chunked = {"softmax", "log_softmax", "logsumexp", "softmax_vjp"}
+    long = [300_000] if function.name in chunked else []
     for length in function.some(LENGTHS) + long:
         x = row(function, 3 * length, dtype).reshape(3, length)
         second = function.second(x)
@@ -130,6 +133,52 @@ def test_results_beyond_the_caches(kernels, columns, offset):
     assert not buffer[offset + x.size :].any()
     sm.softmax(x, out=x)
     assert np.array_equal(out, x, equal_nan=True)
+
+
+def unusual_rows(length, dtype):
+    """Return rows with tangents, some of each out of the ordinary."""
+    rng = np.random.default_rng(length)
+    x, beside = rng.normal(0, 3, (40, length)), rng.normal(size=(40, length))
+    x[3, 0] = x[4, -1] = np.nan
+    x[5, 0] = x[6] = np.inf
+    x[7] = x[8, :-1] = -np.inf
+    x[11] += 5000
+    x[12, 0] = ml_dtypes.finfo(dtype).max
+    x[13] -= 30_000
+    beside[17, 0] = np.inf
+    beside[18, -1] = np.nan
+    beside[19] = 0
+    x[20, 0], beside[20, 0] = -np.inf, np.inf
+    x[21, 0], beside[21, 0] = np.nan, 0
+    x[22] = beside[22] = 1
+    return x.astype(dtype), beside.astype(dtype)
+
+
+@each_dtype
+@pytest.mark.parametrize("length", [1, 2, 10, 100, 300])
+def test_unusual_slices_among_others(kernels, length, dtype):
+    """Slices side by side leave those to the rows that need a closer look."""
+    x, beside = unusual_rows(length, dtype)
+    temperature = np.linspace(0.5, 2, 40)[:, None]
+    temperature[24], temperature[25], temperature[26] = 0, np.inf, 1e-3
+
+    def results(x, beside, temperature, axis):
+        magnitude, sign = sm.logsumexp(x, axis, weights=beside, return_sign=True)
+        return (
+            sm.softmax_vjp(x, beside, axis),
+            sm.softmax_vjp(x, beside, axis, temperature=temperature),
+            np.expand_dims(magnitude, axis),
+            np.expand_dims(sign, axis),
+        )
+
+    alone = [results(x[i : i + 1], beside[i : i + 1], temperature[i : i + 1], 1) for i in range(40)]
+    expected = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+    for rows in (slice(None), slice(2, 27), slice(1, 40, 3)):
+        for axis in (1, 0):
+            part = (a[rows].copy() if axis else a[rows].T.copy() for a in (x, beside, temperature))
+            for got, one in zip(results(*part, axis), expected, strict=True):
+                got = got if axis else got.T
+                np.testing.assert_array_equal(got.astype(float), one[rows].astype(float))
 
 
 def uneven_rows(dtype):

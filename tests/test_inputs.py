@@ -347,12 +347,18 @@ def test_plain_forms_leave_what_kernels_do_not_take(kernels):
                 x.view(Subclass), np.ma.array(x), np.array(2.0)):  # fmt: skip
         assert kernels.plain_softmax(odd, -1, 1.0, None) is None
         assert kernels.plain_logsumexp(odd, -1) is None
+        assert kernels.plain_derivative(odd, x, -1, 1.0) is None
+        assert kernels.plain_derivative(x, odd, -1, 1.0) is None
         assert kernels.plain_sigmoid(odd, None) is None
+    for other in (x[:1], x.astype("f4"), x.T, x[0]):
+        assert kernels.plain_derivative(x, other, -1, 1.0) is None
     for axis in (3, -4, None, (0, 1), 1.0, True, 2**70, np.int64(0)):
         assert kernels.plain_softmax(x, axis, 1.0, None) is None
         assert kernels.plain_logsumexp(x, axis) is None
+        assert kernels.plain_derivative(x, x, axis, 1.0) is None
     for temperature in (-1.0, np.nan, None, np.float64(1), "1", [1.0], 10**400):
         assert kernels.plain_softmax(x, -1, temperature, None) is None
+        assert kernels.plain_derivative(x, x, -1, temperature) is None
     for out in results:
         assert kernels.plain_softmax(x, 0, 1.0, out) is None
         assert kernels.plain_sigmoid(x, out) is None

@@ -23,19 +23,18 @@ struct log_constants<double> {
       0x1.745ce1cccd1ffp-3, 0x1.3b202545acc0cp-3, 0x1.0f67147924510p-3, 0x1.0f107fffb5fb7p-3};
 };
 
+// log((u + c) 2^n) for u > 0 and a far smaller c.
 template <class V>
-INLINE V log1p(V x) {
+INLINE V log_of(V u, V c, V n) {
   using T = std::remove_reference_t<decltype(V{}[0])>;
   using C = log_constants<T>;
   using E = exp_constants<T>;
   using B = vec<bits<T>>;
-  V u, c;
-  two_sum(splat(T(1)), x, u, c);
   B raised = (B)u + (C::one - C::root_half);
   // The exponent as a number: put it at the end of `magic`, whose unit is 1, and subtract that
   // again.
   B k_bits = (raised >> E::mantissa) - bits<T>(E::bias);
-  V k = (V)(k_bits + (B)splat(E::magic)) - E::magic;
+  V k = ((V)(k_bits + (B)splat(E::magic)) - E::magic) + n;
   V f = (V)((raised & C::fraction) + C::root_half) - T(1);
   V s = f / (T(2) + f), z = s * s;
   constexpr int terms = int(sizeof(C::poly) / sizeof(T));
@@ -46,5 +45,13 @@ INLINE V log1p(V x) {
   V low = fma(k, splat(C::ln2_lo), c / u);
   V log = k * C::ln2_hi - ((half_square - (s * (half_square + r) + low)) - f);
   // At infinity the low part has no meaning; a nan stays one.
-  return x < std::numeric_limits<T>::infinity() ? log : x;
+  return u < std::numeric_limits<T>::infinity() ? log : u;
+}
+
+template <class V>
+INLINE V log1p(V x) {
+  using T = std::remove_reference_t<decltype(V{}[0])>;
+  V u, c;
+  two_sum(splat(T(1)), x, u, c);
+  return log_of(u, c, splat(T(0)));
 }

@@ -26,15 +26,7 @@ inline Pair dot(const double* a, const double* b, int64_t n) {
   return {result, rest - (result - total)};
 }
 
-struct Exponentials;
 struct Terms;
-
-inline Pair operator+(Pair a, Pair b) {
-  const double sum = a.hi + b.hi, t = sum - a.hi;
-  const double error = ((a.hi - (sum - t)) + (b.hi - t)) + (a.lo + b.lo);
-  const double whole = sum + error;
-  return {whole, error - (whole - sum)};
-}
 
 // A slice in double with the exponentials of its entries, all in one scale.
 struct PreciseSlice {
@@ -62,11 +54,6 @@ inline Pair quotient(Pair a, Pair b) {
   const double q = a.hi / b.hi;
   const double low = (std::fma(-q, b.hi, a.hi) + (a.lo - q * b.lo)) / b.hi;
   return Pair{q, 0} + Pair{low, 0};
-}
-
-inline double product(Pair a, Pair b) {
-  const double p = a.hi * b.hi;
-  return p + (std::fma(a.hi, b.hi, -p) + (a.lo * b.hi + a.hi * b.lo));
 }
 
 inline Pair sum_of(const double* a, int64_t n) {
@@ -151,66 +138,6 @@ inline double entropy(const PreciseSlice& s, const Inverse<double>& inverse, boo
   for (int64_t i = 0; i < s.n; ++i)
     z[i] = s.e[i] > 0 && s.x[i] != s.max && !limit ? (s.max - s.x[i]) * inverse.hi : 0;
   return log1p(splat(s.rest))[0] + quotient(dot(s.e, z, s.n), s.sum).hi;
-}
-
-// c - c_top in two parts, 0 where e is 0.
-inline void take_relative(const PreciseSlice& s, double* c, double* c_lo) {
-  const vec<double> top = splat(-c[s.top]), none = splat(0.0);
-  for (int64_t i = 0; i < s.n; i += kWidth<double>) {
-    const auto counts = load(s.e + i) > none;
-    vec<double> hi, lo;
-    two_sum(load(c + i), top, hi, lo);
-    store(c + i, counts ? hi : none);
-    store(c_lo + i, counts ? lo : none);
-  }
-}
-
-// y = p (c - mean) / T.
-inline void write_slopes(const PreciseSlice& s, const double* c, const double* c_lo, Pair mean,
-                         double temperature, double* y) {
-  const Pair share = quotient({1, 0}, s.sum);
-  const vec<double> hi = splat(share.hi), lo = splat(share.lo), none = splat(0.0);
-  const vec<double> mean_hi = splat(-mean.hi), mean_lo = splat(-mean.lo);
-  for (int64_t i = 0; i < s.n; i += kWidth<double>) {
-    const vec<double> e = load(s.e + i), p = e * hi;
-    const vec<double> p_lo = product_error(e, hi, p) + (e * lo + load(s.e_lo + i) * hi);
-    vec<double> d, d_lo;
-    two_sum(load(c + i), mean_hi, d, d_lo);
-    d_lo = d_lo + (load(c_lo + i) + mean_lo);
-    vec<double> slope = p * d;
-    slope = slope + (product_error(p, d, slope) + (p_lo * d + p * d_lo));
-    // At temperature 0 the limit is flat: 0, not 0 / 0.
-    if (temperature != 1) slope = slope == none ? slope : slope / temperature;
-    store(y + i, e > none ? slope : none);
-  }
-}
-
-// p (c - sum of p c) / T, with c taken relative to the top entry's, so that a p near 1 does not
-// cancel.
-template <class D>
-void derivative(const Job& job, const Slice& slice, const PreciseSlice& s) {
-  const int64_t room = padded<double>(s.n);
-  double* c = scratch<double, Terms>(2 * room);
-  double* c_lo = c + room;
-  if (s.undefined || !(s.sum.hi > 0)) {
-    std::fill(c, c + s.n, s.undefined ? std::numeric_limits<double>::quiet_NaN() : 0.0);
-  } else {
-    gather<D>(slice.second, job.second.along, s.n, c);
-    std::fill(c + s.n, c + room, 0.0);
-    take_relative(s, c, c_lo);
-    const Pair sum = dot(s.e, c, s.n) + (dot(s.e_lo, c, s.n) + dot(s.e, c_lo, s.n));
-    write_slopes(s, c, c_lo, quotient(sum, s.sum), slice.temperature, c);
-  }
-  if (slice.where)
-    for (int64_t i = 0; i < s.n; ++i)
-      if (!slice.where[i * job.where.along]) c[i] = 0;
-  if constexpr (sizeof(D) == 8) {
-    scatter<D>(c, s.n, slice.y, job.y.along);
-  } else {
-    float* f = scratch<float>(s.n);
-    for (int64_t i = 0; i < s.n; ++i) f[i] = float(c[i]);
-    scatter<D>(f, s.n, slice.y, job.y.along);
-  }
 }
 
 inline void negate(PreciseSlice& s) {
@@ -310,54 +237,6 @@ void cumulative(const Job& job, const Slice& slice, const PreciseSlice& s) {
   }
 }
 
-// log |sum of w exp(x)| and the sum's sign.  The reference is the entry whose term is the largest.
-inline double weighted_logsumexp(const Job& job, const Slice& slice, PreciseSlice& s,
-                                 double& sign) {
-  const double inf = std::numeric_limits<double>::infinity();
-  const double nan = std::numeric_limits<double>::quiet_NaN();
-  double* w = scratch<double, Terms>(s.n);
-  if (job.second.data)
-    gather<double>(slice.second, job.second.along, s.n, w);
-  else
-    std::fill(w, w + s.n, 1.0);
-  double reference = -inf, largest = -inf, highest = -inf;
-  bool up = false, down = false, undefined = false;
-  for (int64_t i = 0; i < s.n; ++i) {
-    // A weight of 0 leaves its entry out, whatever it is; so does `where`.
-    const bool out = w[i] == 0 || (slice.where && !slice.where[i * job.where.along]);
-    if (out) s.x[i] = -inf, w[i] = 0;
-    undefined |= s.x[i] != s.x[i] || w[i] != w[i];
-    if (out || undefined) continue;
-    const bool infinite_weight = w[i] == inf || w[i] == -inf;
-    undefined |= infinite_weight && s.x[i] == -inf;
-    if (s.x[i] == inf || infinite_weight) (w[i] > 0 ? up : down) = true;
-    const double size = s.x[i] + std::log(std::fabs(w[i]));
-    if (size > largest) largest = size, reference = s.x[i];
-    highest = s.x[i] > highest ? s.x[i] : highest;
-  }
-  sign = nan;
-  if (undefined || (up && down)) return nan;
-  sign = up ? 1 : down ? -1 : 0;
-  if (up || down) return inf;
-  if (largest == -inf) return -inf;
-  long double sum = 0;
-  if (highest - reference < 600 && std::fabs(largest - reference) < 600) {
-    double* e = scratch<double, Exponentials>(padded<double>(s.n));
-    State unit;
-    const Frame<double> frame = frame_around(reference, Inverse<double>(), unit);
-    const ScaledSum scaled =
-        sum_exp<true>(s.x, Room<double>{e}, s.n, reference, frame, unit.shift != 0, false, {});
-    const Pair terms = dot(e, w, s.n);
-    sum = ((long double)terms.hi + terms.lo) / ((long double)scaled.top.hi + scaled.top.lo);
-  } else {
-    for (int64_t i = 0; i < s.n; ++i)
-      if (w[i] != 0) sum += w[i] * expl((long double)s.x[i] - reference);
-  }
-  sign = sum > 0 ? 1 : sum < 0 ? -1 : 0;
-  if (sum == 0) return -inf;
-  return double(reference + logl(fabsl(sum)));
-}
-
 template <class D>
 INLINE void write(char* y, double value) {
   if constexpr (sizeof(D) == 8)
@@ -382,19 +261,9 @@ void run_precise(const Job& job, const Slice& slice) {
   switch (job.op) {
     case Op::cumulative_logsumexp:
       return cumulative<D>(job, slice, s);
-    case Op::derivative:
-      exponentiate(s, inverse, slice.temperature);
-      return derivative<D>(job, slice, s);
     case Op::entropy:
       exponentiate(s, inverse, slice.temperature);
       return write<D>(slice.y, entropy(s, inverse, limit));
-    case Op::weighted_logsumexp:
-      result = weighted_logsumexp(job, slice, s, sign);
-      if (slice.sign)
-        write<D>(slice.sign, sign);
-      else if (sign < 0)
-        result = std::numeric_limits<double>::quiet_NaN();
-      return write<D>(slice.y, result);
     default:
       break;
   }

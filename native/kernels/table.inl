@@ -22,7 +22,20 @@ void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing)
     if (job.traversal == Traversal::columns) return run_columns<T>(job, first, count);
     if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, first, count);
   }
-  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count, outgoing);
+  const bool strips = job.traversal >= Traversal::short_strips;
+  if (job.op == Op::derivative && strips)
+    return job.temperature.data ? derive_strips<true, D, T>(job, first, count)
+                                : derive_strips<false, D, T>(job, first, count);
+  if (job.op == Op::weighted_logsumexp)
+    return with_weights<D, T>(job, [&](auto b, auto c) {
+      using B = decltype(b);
+      using C = decltype(c);
+      strips ? weigh_strips<D, T, B, C>(job, first, count)
+             : run_weighted<D, T, B, C>(job, slice_at(job, first));
+    });
+  if (job.traversal == Traversal::batches) 
+    return run_batch<D, T>(job, first, count, outgoing);
+  if (job.op == Op::derivative) return run_derivative<D, T>(job, slice_at(job, first));
   job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
 }
 
@@ -44,20 +57,33 @@ static void run(const Job& job, int64_t begin, int64_t end) {
 
 static State reduce(const Job& job, int64_t slice, int64_t chunk) {
   return with_types(job.dtype, [&](auto d, auto t) {
-    return reduce_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk);
+    using D = decltype(d);
+    using T = decltype(t);
+    return job.op == Op::derivative ? reduce_derivative_chunk<D, T>(
+                                          job, slice_at(job, slice), chunk,
+                                          kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
+                                    : reduce_slice_chunk<D, T>(job, slice_at(job, slice), chunk);
   });
 }
 
 static void finish(const Job& job, int64_t slice, const State* chunks, SliceMap* map) {
   with_types(job.dtype, [&](auto d, auto t) {
-    finish_slice<decltype(d), decltype(t)>(job, slice_at(job, slice), chunks, map);
+    using D = decltype(d);
+    using T = decltype(t);
+    job.op == Op::derivative ? finish_derivative<D, T>(job, slice_at(job, slice), chunks, map)
+                             : finish_slice<D, T>(job, slice_at(job, slice), chunks, map);
   });
 }
 
 static void map(const Job& job, int64_t slice, int64_t chunk, const State& state,
                 const SliceMap& slice_map) {
   with_types(job.dtype, [&](auto d, auto t) {
-    map_slice_chunk<decltype(d), decltype(t)>(job, slice_at(job, slice), chunk, state, slice_map);
+    using D = decltype(d);
+    using T = decltype(t);
+    job.op == Op::derivative
+        ? map_derivative_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map,
+                                     kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
+        : map_slice_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map);
   });
 }
 

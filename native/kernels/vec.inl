@@ -78,8 +78,8 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
 // larger(a, b) = a > b ? a : b, hence b where either is NaN.
 // load_first / store_first touch only the first `count` elements of memory, store_from those from
-// `first` on; load_wide reads as many
-// floats as there are lanes of double (cheaper than taking a register apart).
+// `first` on; load_wide reads as many floats as there are lanes of double (cheaper than taking a
+// register apart), store_narrow rounds and writes as many.
 // bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -126,6 +126,9 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
 }
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
+INLINE void store_narrow(float* p, vec<double> v) {
+  _mm256_storeu_ps(p, _mm512_cvtpd_ps((__m512d)v));
 }
 INLINE vec<float> half_to_float(const uint16_t* p) {
   return (vec<float>)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
@@ -188,6 +191,7 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm256_cvtps_pd(_mm_loadu_ps(p));
 }
+INLINE void store_narrow(float* p, vec<double> v) { _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)v)); }
 INLINE vec<float> half_to_float(const uint16_t* p) {
   return (vec<float>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 }
@@ -236,6 +240,9 @@ INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, (__m128d)v); }
 INLINE vec<double> load_wide(const float* p) {
   return (vec<double>)_mm_cvtps_pd(_mm_castsi128_ps(_mm_loadu_si64(p)));
 }
+INLINE void store_narrow(float* p, vec<double> v) {
+  _mm_storeu_si64(p, _mm_castps_si128(_mm_cvtpd_ps((__m128d)v)));
+}
 INLINE vec<double> widen_low(vec<float> v) { return (vec<double>)_mm_cvtps_pd((__m128)v); }
 INLINE vec<double> widen_high(vec<float> v) {
   return (vec<double>)_mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v));
@@ -256,6 +263,7 @@ INLINE vec<double> larger(vec<double> a, vec<double> b) { return a > b ? a : b; 
 INLINE void stream(float* p, vec<float> v) { store(p, v); }
 INLINE void stream(double* p, vec<double> v) { store(p, v); }
 INLINE vec<double> load_wide(const float* p) { return (vec<double>)vcvt_f64_f32(vld1_f32(p)); }
+INLINE void store_narrow(float* p, vec<double> v) { vst1_f32(p, vcvt_f32_f64((float64x2_t)v)); }
 INLINE vec<double> widen_low(vec<float> v) {
   return (vec<double>)vcvt_f64_f32(vget_low_f32((float32x4_t)v));
 }
@@ -283,6 +291,9 @@ INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
   for (int i = 0; i < 4; ++i) p[i] = uint16_t(v[i] >> 16);
 }
 #endif
+
+INLINE vec<double> load_wide(const double* p) { return load(p); }
+INLINE void store_narrow(double* p, vec<double> v) { store(p, v); }
 
 template <class V, int... I>
 INLINE V rotated(V v, std::integer_sequence<int, I...>, auto by) {

@@ -153,8 +153,12 @@ class Slices:
         return self.flatten(broadcast(array, self.shape, name, "the shape of x"))
 
     def weights(self, value: npt.ArrayLike) -> Array:
-        """Return the factor of each entry, in float64."""
-        return self.matching(value, "weights").astype(self._wide())
+        """Return the factor of each entry, in float64 if not in the dtype of the entries."""
+        refuse_mask(value, "weights")
+        array = as_floating(value, "weights")
+        if array.dtype != self.dtype:
+            array = array.astype(self._wide())
+        return self.flatten(broadcast(array, self.shape, "weights", "the shape of x"))
 
     def per_slice(self, value: npt.ArrayLike, name: str) -> Array:
         """Return an argument with one number for each slice, in float64."""

@@ -201,6 +201,10 @@ def product(
     where: npt.ArrayLike | None,
 ) -> Any:
     """Return the Jacobian times a direction, from whichever side."""
+    if where is None:
+        result = kernels.plain_derivative(x, direction, axis, temperature)
+        if result is not None:
+            return result
     slices = Slices(x, axis, where)
     temperatures = slices.temperature(temperature)
     along = slices.matching(direction, name)

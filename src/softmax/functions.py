@@ -191,8 +191,8 @@ def logsumexp(
         if result is not None:
             return result
     slices = Slices(x, axis, where)
-    if weights is not None:
-        weights = slices.weights(weights)
+    if weights is not None or return_sign:
+        weights = slices.weights(1.0 if weights is None else weights)
     sign = slices.empty_reduced() if return_sign else None
     result = slices.reduce(kernels, "logsumexp", keepdims, slices.where, weights, sign)
     return result if sign is None else (result, slices.drop_axes(sign, keepdims))

@@ -51,6 +51,7 @@ __all__ = [
     "logsumexp",
     "mellowmax",
     "plain_cross_entropy",
+    "plain_derivative",
     "plain_log_sigmoid",
     "plain_log_softmax",
     "plain_logit",
@@ -73,7 +74,7 @@ def leave(*arguments: object) -> None:
     """Return None: what the compiled kernels take as it is, NumPy takes by the ordinary way."""
 
 
-plain_softmax = plain_log_softmax = plain_logsumexp = leave
+plain_softmax = plain_log_softmax = plain_logsumexp = plain_derivative = leave
 plain_sigmoid = plain_log_sigmoid = plain_softplus = plain_logit = plain_cross_entropy = leave
 
 

@@ -1,0 +1,391 @@
+// Weighing: the sum of a slice's exponentials, and of their products with what stands beside the
+// entries (a tangent, or weights), which may cancel.
+//
+// For float both are taken in double, from exponentials good to 2^-51; for double in pairs.  Each
+// is eight running sums, entry i in lane i mod 8, and a fixed tree: with consecutive entries in one
+// vector (a row) or one vector to an entry (a strip of slices side by side), the same bits.
+
+constexpr int kWeighed = 8;
+
+// Purposes of scratch buffers.
+struct Beside;
+struct Mended;
+struct Exponentials;
+
+// Entries that advance together: so many vectors of double.
+constexpr int kStride = 4;
+
+// Exponentials of slices in double, with the bits that went lost: one slice in all lanes, or a
+// slice in each.
+template <class T, bool Shifted, bool Tempered>
+struct Exponent;
+
+// exp((x - max) / T) 2^headroom for float entries.  In double their difference rounds only where
+// one is 2^29 times the other, and then by 2^-53 of itself: nothing is split.  In units of T ln 2
+// it is n + f, and the exponential 2^n 2^f.
+template <bool Shifted, bool Tempered>
+struct Exponent<float, Shifted, Tempered> {
+  // A kept float is a normal number while 2^f is above 2^-226.
+  static constexpr int headroom = 100;
+  static constexpr double magic = exp_constants<double>::magic + headroom + 1023;
+  static constexpr double floor = -headroom - 1023;
+  // 2^f for |f| <= 1/2, relative error 2^-51.6 (minimax, with 1 at 0).
+  static constexpr double poly[] = {
+      0x1.62e42fefa3a28p-1,  0x1.ebfbdff82c61fp-3,  0x1.c6b08d7039559p-5,  0x1.3b2ab6fb8208ep-7,
+      0x1.5d87fea4a755ap-10, 0x1.43091387c719ep-13, 0x1.ffcb3f1b1dfa2p-17, 0x1.62be68640a005p-20,
+      0x1.b689b4ad4f65fp-24, 0x1.e8b761c675c38p-28};
+
+  vec<double> max, scale;
+
+  // Exponentials are 2^(headroom - n) exp(-shift) times what they stand for.
+  vec<double> n() const { return splat(0.0); }
+  vec<double> shift() const { return max; }
+
+  template <int K>
+  INLINE void operator()(const group<double, K>& x, group<double, K>& e, group<double, K>&) const {
+    constexpr int terms = int(sizeof poly / sizeof(double));
+    group<double, K> t, n, f, power;
+    EACH t.v[k] = (x.v[k] - max) * scale;
+    EACH t.v[k] = larger(splat(floor), t.v[k]);
+    EACH n.v[k] = t.v[k] + magic;
+    EACH power.v[k] = (vec<double>)((vec<int64_t>)n.v[k] << 52);
+    EACH f.v[k] = t.v[k] - (n.v[k] - magic);
+    EACH e.v[k] = splat(poly[terms - 1]);
+    _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) EACH e.v[k] =
+        fma(e.v[k], f.v[k], splat(poly[i]));
+    EACH e.v[k] = fma(e.v[k], f.v[k], splat(1.0)) * power.v[k];
+  }
+};
+
+template <bool Shifted, bool Tempered>
+struct Exponent<double, Shifted, Tempered> {
+  using C = exp_constants<double>;
+  static constexpr int headroom = C::headroom;
+
+  Frame<double> frame;
+
+  vec<double> n() const { return (C::magic + (C::headroom + C::bias)) - frame.rounder.v[0]; }
+  vec<double> shift() const { return frame.shift.v[0]; }
+
+  template <int K>
+  INLINE void operator()(const group<double, K>& x, group<double, K>& e,
+                         group<double, K>& low) const {
+    exp_scaled_pair<Shifted, Tempered>(x, frame, e, low);
+  }
+};
+
+// log2(e) / T, or the largest number.
+INLINE vec<double> per_temperature(vec<double> inverse) {
+  const vec<double> largest = splat(std::numeric_limits<double>::max());
+  const vec<double> scale = inverse * exp_constants<double>::log2e;
+  return scale < largest ? scale : largest;
+}
+
+// The two sums of a slice, in pairs where the entries are double.
+template <class V>
+struct Weights {
+  V sum, sum_lo, along, along_lo;
+};
+
+// The sums a and b with what they lost; of float terms nothing is that matters.
+template <class T, class V>
+INLINE void join(V& a, V& a_lo, V b, V b_lo) {
+  if constexpr (sizeof(T) == 4) {
+    a = a + b;
+  } else {
+    V sum, error;
+    two_sum(a, b, sum, error);
+    a_lo = (a_lo + b_lo) + error;
+    a = sum;
+  }
+}
+
+// The tree over N lanes.
+template <class T, int N, class V>
+INLINE void total(V* hi, V* lo) {
+  for (int half = N / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) join<T>(hi[i], lo[i], hi[i + half], lo[i + half]);
+  const V sum = hi[0] + lo[0];
+  lo[0] = lo[0] - (sum - hi[0]);
+  hi[0] = sum;
+}
+
+// Running sums in A vectors.
+template <class T, int A>
+struct Weighed {
+  static constexpr bool paired = sizeof(T) == 8;
+  // Sums of double terms start above any term, as in Sums.
+  static constexpr double start = paired ? Sums<double>::start : 0.0;
+
+  vec<double> sum[A], sum_lo[A], along[A], along_lo[A];
+
+  INLINE Weighed() {
+    for (int a = 0; a < A; ++a) {
+      sum[a] = splat(start);
+      sum_lo[a] = along[a] = along_lo[a] = splat(0.0);
+    }
+  }
+
+  template <int K>
+  INLINE void add(const group<double, K>& e, const group<double, K>& low, const group<double, K>& c,
+                  vec<double> reference) {
+    if constexpr (!paired) {
+      EACH sum[k % A] = sum[k % A] + e.v[k];
+      EACH along[k % A] = fma(e.v[k], c.v[k] - reference, along[k % A]);
+      return;
+    }
+    EACH {
+      const vec<double> longer = sum[k % A] + e.v[k];
+      sum_lo[k % A] = sum_lo[k % A] + ((e.v[k] - (longer - sum[k % A])) + low.v[k]);
+      sum[k % A] = longer;
+    }
+    EACH {
+      vec<double> d, d_lo, longer, error;
+      two_sum(c.v[k], -reference, d, d_lo);
+      const vec<double> term = e.v[k] * d;
+      const vec<double> lost = product_error(e.v[k], d, term) + fma(low.v[k], d, e.v[k] * d_lo);
+      two_sum(along[k % A], term, longer, error);
+      along_lo[k % A] = along_lo[k % A] + (error + lost);
+      along[k % A] = longer;
+    }
+  }
+
+  // Of the one slice of a row, over all lanes of all vectors.
+  INLINE Weights<double> total_of_row() {
+    constexpr int N = A * kWidth<double>;
+    double s[N], s_lo[N], c[N], c_lo[N];
+    for (int a = 0; a < A; ++a) {
+      const int at = a * kWidth<double>;
+      store(s + at, sum[a] - start);
+      store(s_lo + at, sum_lo[a]);
+      store(c + at, along[a]);
+      store(c_lo + at, along_lo[a]);
+    }
+    total<T, N>(s, s_lo);
+    total<T, N>(c, c_lo);
+    return {s[0], s_lo[0], c[0], c_lo[0]};
+  }
+
+  // Of each slice of a strip, over these vectors and as many more.
+  INLINE Weights<vec<double>> total_with(const Weighed& more) {
+    for (int a = 0; a < A; ++a) {
+      sum[a] = sum[a] - start;
+      join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
+      join<T>(along[a], along_lo[a], more.along[a], more.along_lo[a]);
+    }
+    total<T, A>(sum, sum_lo);
+    total<T, A>(along, along_lo);
+    return {sum[0], sum_lo[0], along[0], along_lo[0]};
+  }
+};
+
+// Adds vectors of entries x, `step` apart, and of what stands beside them, counted from
+// `reference`: kStride of them `every` so many from `start` on, of `vectors`, which is even.  The
+// exponentials are kept, `kept_step` apart, where there is room; `meanwhile` is called beside each
+// few.
+template <int A, class Exponent, class T, class C, class E, class F>
+INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
+                  E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
+                  int64_t start, int64_t every, F meanwhile) {
+  const auto few = [&](auto size, int64_t i) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    meanwhile(i, K);
+    group<double, K> v, beside, e, low;
+    EACH v.v[k] = load_wide(x + (i + k) * step);
+    EACH beside.v[k] = load_wide(c + (i + k) * step);
+    exponent(v, e, low);
+    if (kept) EACH store_narrow(kept + (i + k) * kept_step, e.v[k]);
+    sums.add(e, low, beside, reference);
+  };
+  int64_t i = start;
+  for (; i + kStride <= vectors; i += every) few(std::integral_constant<int, kStride>(), i);
+  if (i < vectors) few(std::integral_constant<int, kStride / 2>(), i);
+}
+
+// All but the last entries of a row go in whole strides; those are filled up with entries that give
+// 0, to as many pairs of vectors as hold them.
+constexpr int64_t kWholeStride = kStride * kWidth<double>;
+INLINE int64_t pairs_of(int64_t rest) {
+  constexpr int64_t pair = 2 * kWidth<double>;
+  return (rest + pair - 1) / pair * 2;
+}
+
+// What to fetch while a row is weighed, which leaves the memory idle: what is behind it and the
+// place of its results, each stored in `Item` bytes.  Null where they are near anyway.
+template <int Item>
+struct RowAhead {
+  const char *x = nullptr, *beside = nullptr, *result = nullptr;
+
+  INLINE void operator()(int64_t i, int count) const {
+    constexpr int64_t bytes = kWidth<double> * Item;
+    for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64) {
+      if (x) __builtin_prefetch(x + at, 0, 2);
+      if (beside) __builtin_prefetch(beside + at, 0, 2);
+      if (result) __builtin_prefetch(result + at, 1, 2);
+    }
+  }
+};
+
+// The sums of a row.
+template <class Exponent, class T, class C, class E, class Ahead>
+Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t n, E* kept,
+                          double reference, const Ahead& given_ahead) {
+  constexpr int W = kWidth<double>, A = kWeighed / W;
+  const Exponent exponent = given;  // in registers
+  const Ahead ahead = given_ahead;
+  const int64_t rest = n % kWholeStride, whole = n - rest;
+  Weighed<T, A> sums;
+  weigh(exponent, x, c, whole / W, W, kept, W, splat(reference), sums, 0, kStride, ahead);
+  if (rest > 0) {
+    T last_x[kWholeStride];
+    C last_c[kWholeStride];
+    E last_kept[kWholeStride];
+    std::fill(last_x, last_x + kWholeStride, -std::numeric_limits<T>::infinity());
+    std::fill(last_c, last_c + kWholeStride, C(0));
+    std::copy_n(x + whole, rest, last_x);
+    std::copy_n(c + whole, rest, last_c);
+    weigh(exponent, last_x, last_c, pairs_of(rest), W, last_kept, W, splat(reference), sums, 0,
+          kStride, [](int64_t, int) {});
+    if (kept) std::copy_n(last_kept, rest, kept + whole);
+  }
+  return sums.total_of_row();
+}
+
+// Calls f with what turns entries up to m, finite, into exponentials; `frame` receives where they
+// are counted from.
+template <class T, class F>
+auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
+  const Inverse<double> inverse = Inverse<double>::of(temperature);
+  if constexpr (sizeof(T) == 4) {
+    frame.shift = double(m) * inverse.hi;
+    frame.shift_lo = std::fma(double(m), inverse.hi, -frame.shift);
+    return f(Exponent<float, false, false>{splat(double(m)), per_temperature(splat(inverse.hi))});
+  } else {
+    const Frame<double> around = frame_around(m, inverse, frame);
+    if (tempered)
+      return frame.shift != 0 ? f(Exponent<double, true, true>{around})
+                              : f(Exponent<double, false, true>{around});
+    return frame.shift != 0 ? f(Exponent<double, true, false>{around})
+                            : f(Exponent<double, false, false>{around});
+  }
+}
+
+// What stands beside entries first .. first + count - 1, as contiguous numbers: 0 beside what takes
+// no part.
+template <class D, class C>
+const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count) {
+  const int64_t along = job.second.along;
+  const char* p = slice.second + first * along;
+  if (std::is_same_v<D, C> && along == int64_t(sizeof(D)) && !slice.where) return (const C*)p;
+  C* buffer = scratch<C, Beside>(count);
+  gather<D>(p, along, count, buffer);
+  if (slice.where) {
+    const char* where = slice.where + first * job.where.along;
+    for (int64_t i = 0; i < count; ++i)
+      if (!where[i * job.where.along]) buffer[i] = 0;
+  }
+  return buffer;
+}
+
+// Where m first stands in x.
+template <class T>
+INLINE int64_t position_of(T m, const T* x, int64_t n) {
+  constexpr int K = 4, W = kWidth<T>;
+  int64_t i = 0;
+  for (; i + K * W <= n; i += K * W) {
+    vec<bits<T>> found = load(x + i) == m;
+    for (int k = 1; k < K; ++k) found |= load(x + i + k * W) == m;
+    if (any_set<T>(found)) break;
+  }
+  while (i + W <= n && !any_set<T>(load(x + i) == m)) i += W;
+  while (x[i] != m) ++i;
+  return i;
+}
+
+// What to fetch while entries first .. first + count - 1 of a slice are weighed.
+template <class D>
+RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count,
+                             bool writes) {
+  RowAhead<sizeof(D)> ahead;
+  if (!job.fetch_ahead || job.x.along != int64_t(sizeof(D))) return ahead;
+  ahead.x = slice.x + (first + count) * job.x.along;
+  // What is read once, in order, and for long is seen coming.
+  if (count <= kNearRow && job.second.along == int64_t(sizeof(D)))
+    ahead.beside = slice.second + (first + count) * job.second.along;
+  if (writes && job.y.along == int64_t(sizeof(D))) ahead.result = slice.y + first * job.y.along;
+  return ahead;
+}
+
+// The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
+// is counted from that of the largest, and what is infinite or nan beside an exponential of 0 does
+// not count.
+template <bool Relative, class T, class C, class E, class Ahead>
+State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
+                  const Ahead& ahead) {
+  const T m = row_max(x, n);
+  if (!(m - m == 0)) return reduce_chunk(x, n, Inverse<T>());
+  State state;
+  state.max = m;
+  if (Relative) state.reference = double(c[position_of(m, x, n)]);
+  const Weights<double> w = with_exponent(
+      m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
+        Weights<double> sums = weigh_row(exponent, x, c, n, kept, state.reference, ahead);
+        if (Relative && sums.sum - sums.sum == 0 && !(sums.along - sums.along == 0)) {
+          state.mended = true;
+          E* e = kept;
+          if (!e) {
+            e = scratch<E, Kept>(n);
+            weigh_row(exponent, x, c, n, e, state.reference, ahead);
+          }
+          C* mended = scratch<C, Mended>(n);
+          for (int64_t i = 0; i < n; ++i) mended[i] = e[i] == 0 ? C(0) : c[i];
+          sums = weigh_row(exponent, x, mended, n, kept, state.reference, ahead);
+        }
+        return sums;
+      });
+  state.s = w.sum, state.s_lo = w.sum_lo;
+  state.along = w.along, state.along_lo = w.along_lo;
+  return state;
+}
+
+// All chunks' states as one, counted from the first of the largest entries.
+inline Pair operator+(Pair a, Pair b) {
+  const double sum = a.hi + b.hi, t = sum - a.hi;
+  const double error = ((a.hi - (sum - t)) + (b.hi - t)) + (a.lo + b.lo);
+  const double whole = sum + error;
+  return {whole, error - (whole - sum)};
+}
+INLINE Pair scaled(Pair a, double b) {
+  const double product = a.hi * b;
+  return {product, std::fma(a.hi, b, -product) + a.lo * b};
+}
+inline State weighed_together(const State* chunks, int64_t count) {
+  State all = chunks[0];
+  if (count == 1) return all;
+  for (int64_t i = 1; i < count; ++i)
+    if (chunks[i].max > all.max) all = chunks[i];
+  Pair sum = {0, 0}, along = {0, 0};
+  all.infinities = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const State& chunk = chunks[i];
+    all.infinities += chunk.infinities;
+    all.mended |= chunk.mended;
+    if (chunk.s == 0) continue;
+    const double scale = relative_scale(chunk, all);
+    const Pair part = scaled({chunk.s, chunk.s_lo}, scale);
+    sum = sum + part;
+    along = along + scaled({chunk.along, chunk.along_lo}, scale);
+    if (chunk.reference == all.reference) continue;
+    const double d = chunk.reference - all.reference, t = d - chunk.reference;
+    const double d_lo = (chunk.reference - (d - t)) + (-all.reference - t);
+    const Pair moved = scaled(part, d);
+    along = along + Pair{moved.hi, moved.lo + part.hi * d_lo};
+  }
+  all.s = sum.hi, all.s_lo = sum.lo;
+  all.along = along.hi, all.along_lo = along.lo;
+  return all;
+}
+
+INLINE Weights<vec<double>> in_all_lanes(const State& s) {
+  return {splat(s.s), splat(s.s_lo), splat(s.along), splat(s.along_lo)};
+}
