@@ -17,6 +17,7 @@ from softmax.plot.style import as_names, as_slice, axes_for, text_on
 MOST_ROWS_WITH_VALUES = 20
 
 CELL = 0.37  # inches: three digits and their margins
+LONGEST_NAME = 20  # characters, beside which there is still room for cells
 MARGIN = 1.3  # inches: ticks, labels, colour bar
 
 
@@ -159,10 +160,15 @@ def write_values(image: AxesImage, values: list[list[str]]) -> None:
 def name_cells(ax: Axes, names: list[str]) -> None:
     """Name rows and columns, the names on end where they would run into each other."""
     shown: NDArray[Any] = np.arange(0, len(names), 1 + (len(names) - 1) // MOST_ROWS_WITH_VALUES)
-    texts = [names[i] for i in shown]
+    texts = [shortened(names[i]) for i in shown]
     longest = max(map(len, texts))
     steep = longest * len(texts) > 24 and longest > 2
-    ax.set_xticks(shown, texts)
-    ax.set_yticks(shown, texts)
+    ax.set_xticks(shown, texts, parse_math=False)  # a name may have dollar signs
+    ax.set_yticks(shown, texts, parse_math=False)
     if steep:
         ax.tick_params(axis="x", labelrotation=90)
+
+
+def shortened(name: str) -> str:
+    """Cut off what leaves no room for the cells."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -69,6 +69,12 @@ def marker_look(ax: Axes, i: int) -> dict[str, Any]:
     }
 
 
+def draw_legend(ax: Axes, **look: Any) -> None:
+    """Draw the legend with its names as they are: a dollar sign in one begins no formula."""
+    for text in ax.legend(**look).get_texts():
+        text.set_parse_math(False)
+
+
 def text_on(colour: Any) -> str:
     """Return black or white, whichever reads better on the colour."""
     linear = np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
