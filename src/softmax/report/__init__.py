@@ -6,6 +6,7 @@ fetch, so that it shows the same on any machine and in ten years. `run` is what 
 does, `pictures` draws, and `page` puts all of it into `page.html`.
 """
 
+from softmax import plot as plot  # first: it says what to install where Matplotlib is missing
 from softmax.report.page import check_report, report_page
 from softmax.report.run import Run
 
