@@ -26,6 +26,9 @@ try:
 except ModuleNotFoundError as missing:
     print("Error:", MISSING_EXTRA.format(str(missing.name).partition(".")[0]), file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(130)
 
 if TYPE_CHECKING:
     import numpy as np

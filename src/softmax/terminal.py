@@ -42,8 +42,11 @@ def progress_bar(title: str, shown: bool) -> Iterator[Callable[[float, str], Non
         disable=not (shown and console.is_terminal),
     )
     task = progress.add_task("", total=1.0, words="")
-    with progress:
+    try:  # not `with`, which would leave the cursor hidden if stopped while the bar appears
+        progress.start()
         yield lambda share, words: progress.update(task, completed=share, words=words)
+    finally:
+        progress.stop()
 
 
 @contextmanager
