@@ -19,7 +19,8 @@ test: $(VENV)/test ## Install, then run the whole suite (ARGS="-k name" for a pa
 
 browser: ## Chromium for the tests of the report, where apt-get may install it
 	@command -v chromium >/dev/null \
-	|| { apt-get update && apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	|| { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+	     --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 \
 	|| echo "No Chromium could be installed: the tests that need it will be skipped."
 
 lint: $(VENV)/lint ## ruff, mypy --strict, clang-format

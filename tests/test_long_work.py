@@ -43,6 +43,7 @@ def table():
 def test_fit_shows_training_and_report():
     written, status, left = in_a_terminal(*FIT, "iris", "--report", "iris.html")
     assert status == 0
+    assert "Reading iris" in written
     assert re.search("Training .*iteration 5", written)
     assert re.search("Report .*drawing pictures", written)
     assert left[-1] == "Report written to iris.html"

@@ -22,7 +22,7 @@ try:
     import typer
 
     from softmax.files import check_writable, read_model, whole_file, write_model
-    from softmax.terminal import report_progress, show_evaluation, training_progress
+    from softmax.terminal import report_progress, show_evaluation, training_progress, waiting
 except ModuleNotFoundError as missing:
     print("Error:", MISSING_EXTRA.format(str(missing.name).partition(".")[0]), file=sys.stderr)
     sys.exit(2)
@@ -154,7 +154,8 @@ def fit(
     from softmax.learn.tables import class_positions, named_column, read_table
 
     notice = say_nothing if quiet else say
-    table = read_table(data)
+    with waiting(f"Reading {data}", shown=not quiet and data != "-"):
+        table = read_table(data)
     target = named_column(table, target)
     labelled = table[target].is_not_null().to_numpy()
     table, labels = labelled_rows(table, target, notice)
@@ -165,8 +166,9 @@ def fit(
     for name, reason in left_out.items():
         notice(f"Left out the column {name!r}: {reason}.")
     columns = columns.drop(*left_out)
-    preprocessing = Preprocessing.learn(columns[training], target)
-    X = preprocessing.features(columns)
+    with waiting("Making features", shown=not quiet):
+        preprocessing = Preprocessing.learn(columns[training], target)
+        X = preprocessing.features(columns)
     tell_imputed(preprocessing, columns, notice)
 
     model = train(X[training], labels[training], C, seed, notice, show_progress=not quiet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from softmax.learn.evaluation import Evaluation
     from softmax.learn.problem import Iteration
 
-__all__ = ["report_progress", "show_evaluation", "training_progress"]
+__all__ = ["report_progress", "show_evaluation", "training_progress", "waiting"]
 
 # More classes than this do not fit on a screen as a matrix.
 WIDEST_CONFUSION = 20
@@ -47,6 +47,16 @@ def progress_bar(title: str, shown: bool) -> Iterator[Callable[[float, str], Non
         yield lambda share, words: progress.update(task, completed=share, words=words)
     finally:
         progress.stop()
+
+
+@contextmanager
+def waiting(what: str, shown: bool) -> Iterator[None]:
+    """Say on a terminal what is under way, where nothing tells how much of it is done."""
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(what)) if shown and console.is_terminal else nullcontext():
+        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class Judgement:
     scaled: Float64 | None
     scaled_quality: Quality | None
 
-    @property
+    @cached_property
     def predicted(self) -> Int64:
         """The position of the most probable class of each row."""
         return np.asarray(self.log_probability.argmax(axis=1))

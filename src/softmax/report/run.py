@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Run:
         """The names of the classes, in the order of the model's outputs."""
         return [str(label) for label in self.model.classes_]
 
-    @property
+    @cached_property
     def true(self) -> NDArray[np.int64]:
         """The position of each row's class among the classes of the model."""
         return np.searchsorted(self.model.classes_, self.labels)
