@@ -521,6 +521,21 @@ def test_dollar_signs_in_names_begin_no_formula(draw):
     assert not any(text.get_parse_math() for text in texts)
 
 
+@pytest.mark.parametrize("file_format", ["png", "svg"])
+@pytest.mark.parametrize(
+    "names", [["benign", "malignant"], ["abcdefghijkl", "x"], list("0123456789")]
+)
+def test_nothing_of_a_heat_map_is_cut_off(tmp_path, names, file_format):
+    for ax in (plot.confusion(names, names), plot.jacobian(range(len(names)), labels=names)):
+        ax.figure.savefig(tmp_path / "map", format=file_format)
+        for drawn in ax.figure.axes:
+            box, paper = drawn.get_tightbbox(), ax.figure.bbox
+            assert box.x0 >= 0
+            assert box.y0 >= 0
+            assert box.x1 <= paper.x1
+            assert box.y1 <= paper.y1
+
+
 def test_long_names_leave_room_for_the_cells():
     ax = plot.confusion(NO_FORMULA, NO_FORMULA)
     assert ax.get_yticklabels()[1].get_text() == "50 $"

@@ -17,6 +17,7 @@ from softmax.plot.style import as_names, as_slice, axes_for, text_on
 MOST_ROWS_WITH_VALUES = 20
 
 CELL = 0.37  # inches: three digits and their margins
+LAYOUT = "compressed"  # Matplotlib's for Axes of square cells
 LONGEST_NAME = 20  # characters, beside which there is still room for cells
 MARGIN = 1.3  # inches: ticks, labels, colour bar
 
@@ -63,7 +64,7 @@ def jacobian(
     names = as_names(labels, logits.size, "labels")
     slope = np.asarray(softmax_jacobian(logits, temperature=temperature))
     digits = 3 if logits.size <= 5 else 2
-    ax = axes_for(ax, size_for(logits.size, 0.75 if digits == 3 else 0.5))
+    ax = axes_for(ax, size_for(logits.size, 0.75 if digits == 3 else 0.5), LAYOUT)
     # Equal and opposite ends, so that white is 0.
     end = float(np.abs(slope).max()) or 1.0
     image = ax.imshow(slope, cmap="RdBu_r", vmin=-end, vmax=end)
@@ -125,7 +126,7 @@ def confusion(
     labels, rows = class_positions(true, n, known)
     columns = class_positions(predicted, n, known)[1]
     counts = np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
-    ax = axes_for(ax, size_for(n, CELL))
+    ax = axes_for(ax, size_for(n, CELL), LAYOUT)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
     write_values(image, [[str(count) if count else "" for count in row] for row in counts])

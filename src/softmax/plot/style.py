@@ -34,12 +34,14 @@ FIGURE_SHARE = 0.75
 Float64 = NDArray[np.float64]
 
 
-def axes_for(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
+def axes_for(
+    ax: Axes | None, size: tuple[float, float] | None = None, layout: str = "constrained"
+) -> Axes:
     """Return the Axes to draw on: those given, or those of a new figure of that size in inches."""
     if ax is None:
         width, height = plt.rcParams["figure.figsize"]
         size = size or (FIGURE_SHARE * width, FIGURE_SHARE * height)
-        return plt.subplots(figsize=size, layout="constrained")[1]
+        return plt.subplots(figsize=size, layout=layout)[1]
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be Matplotlib Axes or None, got {type(ax).__name__}")
     return ax
