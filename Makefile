@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: help demo test lint bench accuracy docs clean
+.PHONY: help demo test browser lint bench accuracy docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -16,6 +16,12 @@ demo: $(VENV)/installed ## Install, train a classifier on digits, call the funct
 
 test: $(VENV)/test ## Install, then run the whole suite (ARGS="-k name" for a part)
 	$(BIN)/python -m pytest $(ARGS)
+
+browser: ## Chromium for the tests of the report, where apt-get may install it
+	@command -v chromium >/dev/null \
+	|| { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y \
+	     --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 \
+	|| echo "No Chromium could be installed: the tests that need it will be skipped."
 
 lint: $(VENV)/lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff check .

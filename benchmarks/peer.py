@@ -68,7 +68,7 @@ class Peer:
 def installed(kinds: Iterable[type[Peer]], threads: int, note: Callable[[str], None]) -> list[Peer]:
     """Load those peers that are there, and note which are not."""
     peers = []
-    with _interrupts_deferred():
+    with interrupts_deferred():
         for kind in kinds:
             try:
                 peers.append(kind(threads))
@@ -78,7 +78,7 @@ def installed(kinds: Iterable[type[Peer]], threads: int, note: Callable[[str], N
 
 
 @contextmanager
-def _interrupts_deferred() -> Iterator[None]:
+def interrupts_deferred() -> Iterator[None]:
     """Let Ctrl-C wait: some compiled packages abort when interrupted during their import."""
     came = []
     before = signal.signal(signal.SIGINT, lambda *_: came.append(True))

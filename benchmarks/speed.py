@@ -153,8 +153,8 @@ def _measured(
                 shown.note(message["note"])
             else:
                 record = message["record"]
+                yield record  # kept first, so that what is shown is there to read
                 shown.done(f"{report.summary(record)} | threads {threads}")
-                yield record
     if process.returncode:
         raise SystemExit(f"The measuring process ended with status {process.returncode}.")
 

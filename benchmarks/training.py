@@ -16,13 +16,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.peer import interrupts_deferred
+from benchmarks.progress import progress
 
 DATA = Path(os.environ.get("SOFTMAX_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WITHIN = 1e-4
@@ -112,24 +115,37 @@ def main() -> int:
     if os.environ.get("OMP_NUM_THREADS") != environment["OMP_NUM_THREADS"]:
         os.execve(sys.executable, [*sys.orig_argv], environment)  # read once, at import
     machine.pin(arguments.threads)
-    print(f"{machine.cpu_model(machine.describe())}, threads: {arguments.threads}")
-    for line in lines(arguments.names):
-        print(line, flush=True)
+    asked = parts(arguments.names)
+    try:
+        with interrupts_deferred():
+            import sklearn.linear_model  # noqa: F401
+
+            import softmax.learn  # noqa: F401
+        with progress(len(asked)) as shown:
+            shown.note(f"{machine.cpu_model(machine.describe())}, threads: {arguments.threads}")
+            for name, measured in asked.items():
+                shown.begin(name)
+                shown.done(measured())
+    except KeyboardInterrupt:
+        print("Stopped; what was measured stands above.")
+        return 130
     return 0
 
 
-def lines(names: list[str]) -> Iterator[str]:
-    def asked(name: str) -> bool:
-        return not names or any(name.startswith(begin) for begin in names)
+def parts(names: list[str]) -> dict[str, Callable[[], str]]:
+    """Return what is asked for by the beginnings of names, and what measures each."""
+    every: dict[str, Callable[[], str]] = {case.name: partial(measure, case) for case in CASES}
+    every |= {"unscaled": unscaled, "predict": predictions}
+    return {
+        name: measured
+        for name, measured in every.items()
+        if not names or any(name.startswith(begin) for begin in names)
+    }
 
-    for case in CASES:
-        if asked(case.name):
-            data = case.load()
-            yield f"{case.name}: no data" if data is None else contest(case, *data)
-    if asked("unscaled"):
-        yield unscaled()
-    if asked("predict"):
-        yield predictions()
+
+def measure(case: Case) -> str:
+    data = case.load()
+    return f"{case.name}: no data" if data is None else contest(case, *data)
 
 
 def contest(case: Case, X: Any, y: Any) -> str:

@@ -468,6 +468,11 @@ def test_evaluate_needs_known_labels(fruit_model):
     )
 
 
+def test_a_folder_that_may_not_be_written_to(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "cannot write 'iris.safetensors': the folder may not be" in refuse("fit", "iris")
+
+
 def stop_with(error):
     def stop(*arguments):
         raise error

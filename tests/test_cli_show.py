@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 @pytest.mark.parametrize("name", examples.PICTURES)
 def test_every_picture_is_written(name):
+    pyplot.close("all")
     assert succeed("show", name).stdout == f"Picture written to {name}.png\n"
     pixels = pyplot.imread(f"{name}.png")[..., :3]
     assert pixels.shape[0] >= 720

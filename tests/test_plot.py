@@ -496,6 +496,54 @@ def test_bad_input_is_refused_before_anything_is_drawn(call, error, sentence):
     assert plt.get_fignums() == []
 
 
+# ---- names are the user's
+
+
+NO_FORMULA = [r"$\frac$", "50 $", "a name that leaves no room for anything else"]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plot.confusion(NO_FORMULA, NO_FORMULA),
+        lambda: plot.jacobian(LOGITS, labels=NO_FORMULA),
+        lambda: plot.probabilities(LOGITS, labels=NO_FORMULA),
+        lambda: plot.temperature(LOGITS, labels=NO_FORMULA),
+        lambda: plot.embedding(np.eye(3), NO_FORMULA, groups=NO_FORMULA),
+        lambda: plot.reliability([0, 1], [[0.9, 0.1], [0.4, 0.6]], label=NO_FORMULA[0]),
+    ],
+)
+def test_dollar_signs_in_names_begin_no_formula(draw):
+    ax = draw()
+    ax.figure.draw_without_rendering()
+    texts = [text for text in ax.figure.findobj(matplotlib.text.Text) if "frac" in text.get_text()]
+    assert texts
+    assert not any(text.get_parse_math() for text in texts)
+
+
+@pytest.mark.parametrize("file_format", ["png", "svg"])
+@pytest.mark.parametrize(
+    "names", [["benign", "malignant"], ["abcdefghijkl", "x"], list("0123456789")]
+)
+def test_nothing_of_a_heat_map_is_cut_off(tmp_path, names, file_format):
+    for ax in (plot.confusion(names, names), plot.jacobian(range(len(names)), labels=names)):
+        ax.figure.savefig(tmp_path / "map", format=file_format)
+        for drawn in ax.figure.axes:
+            box, paper = drawn.get_tightbbox(), ax.figure.bbox
+            assert box.x0 >= 0
+            assert box.y0 >= 0
+            assert box.x1 <= paper.x1
+            assert box.y1 <= paper.y1
+
+
+def test_long_names_leave_room_for_the_cells():
+    ax = plot.confusion(NO_FORMULA, NO_FORMULA)
+    assert ax.get_yticklabels()[1].get_text() == "50 $"
+    assert ax.get_yticklabels()[2].get_text() == "a name that leaves …"
+    ax.figure.draw_without_rendering()
+    assert ax.get_window_extent().height > 0.4 * ax.figure.bbox.height
+
+
 # ---- Matplotlib is for pictures alone
 
 

@@ -22,10 +22,13 @@ try:
     import typer
 
     from softmax.files import check_writable, read_model, whole_file, write_model
-    from softmax.terminal import show_evaluation, training_progress
+    from softmax.terminal import report_progress, show_evaluation, training_progress, waiting
 except ModuleNotFoundError as missing:
     print("Error:", MISSING_EXTRA.format(str(missing.name).partition(".")[0]), file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(130)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from softmax.learn import SoftmaxRegression
     from softmax.learn.preprocessing import Preprocessing
+    from softmax.report import Run
 
     Notice = Callable[[str], None]
 
@@ -117,6 +121,14 @@ def fit(
         Path | None,
         typer.Option(help="The model file to write.", show_default="NAME-OF-DATA.safetensors"),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="A page about the model to write, an .html file. It takes five more trainings, "
+            "for the temperature.",
+            show_default="none",
+        ),
+    ] = None,
     C: Annotated[
         float, typer.Option("--C", help="Inverse strength of the L2 penalty, above 0.")
     ] = 1.0,
@@ -132,36 +144,63 @@ def fit(
     """
     out = out or Path("stdin" if data == "-" else Path(data).stem).with_suffix(".safetensors")
     check_writable(out)
+    if report is not None:
+        check_writable(report)
+        from softmax.report import Run, check_report
+
+        check_report(report, out)
     from softmax.learn.evaluation import held_out_rows
     from softmax.learn.preprocessing import Preprocessing, unusable_columns
     from softmax.learn.tables import class_positions, named_column, read_table
 
     notice = say_nothing if quiet else say
-    table = read_table(data)
+    with waiting(f"Reading {data}", shown=not quiet and data != "-"):
+        table = read_table(data)
     target = named_column(table, target)
+    labelled = table[target].is_not_null().to_numpy()
     table, labels = labelled_rows(table, target, notice)
     check_classes(labels, target)
     training, held_out = held_out_rows(labels, test_size, seed)
     columns = table.drop(target)
-    for name, reason in unusable_columns(columns[training]).items():
+    left_out = unusable_columns(columns[training])
+    for name, reason in left_out.items():
         notice(f"Left out the column {name!r}: {reason}.")
-        columns = columns.drop(name)
-    preprocessing = Preprocessing.learn(columns[training], target)
-    X = preprocessing.features(columns)
+    columns = columns.drop(*left_out)
+    with waiting("Making features", shown=not quiet):
+        preprocessing = Preprocessing.learn(columns[training], target)
+        X = preprocessing.features(columns)
     tell_imputed(preprocessing, columns, notice)
 
     model = train(X[training], labels[training], C, seed, notice, show_progress=not quiet)
     write_model(out, model, preprocessing)
-    if quiet:
-        return
-    typer.echo(
-        f"Trained on {training.size} rows, {preprocessing.n_features} features, "
-        f"{model.classes_.size} classes: {describe_training(model)}."
-    )
-    if held_out.size:
-        true = class_positions(labels[held_out], model.classes_, target)
-        judge(model, X[held_out], true, "held-out rows")
-    typer.echo(f"\nModel written to {out}")
+    if not quiet:
+        typer.echo(
+            f"Trained on {training.size} rows, {preprocessing.n_features} features, "
+            f"{model.classes_.size} classes: {describe_training(model)}."
+        )
+        if held_out.size:
+            true = class_positions(labels[held_out], model.classes_, target)
+            judge(model, X[held_out], true, "held-out rows")
+        typer.echo(f"\nModel written to {out}")
+    if report is not None:
+        run = Run(
+            data=data,
+            n_rows=len(labelled),
+            row_numbers=1 + labelled.nonzero()[0],
+            columns=columns,
+            left_out=left_out,
+            X=X,
+            labels=labels,
+            training=training,
+            held_out=held_out,
+            model=model,
+            preprocessing=preprocessing,
+            model_file=out,
+            seed=seed,
+        )
+        write_report(report, run, show_progress=not quiet)
+        if not quiet:
+            typer.echo(f"Report written to {report}")
 
 
 @app.command()
@@ -312,6 +351,14 @@ def train(
         notice(f"Warning: {warning.message}")
     model.set_params(callback=None)
     return model
+
+
+def write_report(path: Path, run: Run, show_progress: bool) -> None:
+    """Write the page about a run, under a progress bar."""
+    from softmax.report import report_page
+
+    with report_progress(show_progress) as tell, whole_file(path) as beside:
+        beside.write_text(report_page(run, tell), encoding="utf-8")
 
 
 def describe_training(model: SoftmaxRegression) -> str:

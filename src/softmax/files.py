@@ -25,6 +25,8 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {str(path)!r}: there is no folder {str(folder)!r}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {str(path)!r}: the folder may not be written to")
     if path.exists() and not path.is_file():
         raise ValueError(f"cannot write {str(path)!r}: it exists and is not a file")
 

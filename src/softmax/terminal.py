@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from softmax.learn.evaluation import Evaluation
     from softmax.learn.problem import Iteration
 
-__all__ = ["show_evaluation", "training_progress"]
+__all__ = ["report_progress", "show_evaluation", "training_progress", "waiting"]
 
 # More classes than this do not fit on a screen as a matrix.
 WIDEST_CONFUSION = 20
@@ -24,39 +24,67 @@ WIDTH_OF_A_FILE = 400
 
 
 @contextmanager
-def training_progress(tolerance: float, shown: bool) -> Iterator[Callable[[Iteration], None]]:
-    """Give a callback for the estimator that shows loss and certified gap as they fall.
+def progress_bar(title: str, shown: bool) -> Iterator[Callable[[float, str], None]]:
+    """Give a function that shows which share of the work is done, and a few words about it.
 
-    The gap is relative to the loss, and the bar is its way down to the tolerance, in decades.
     Nothing is shown where standard error is not a terminal.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     progress = Progress(
-        TextColumn("Training"),
+        TextColumn(title),
         BarColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[words]}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
         disable=not (shown and console.is_terminal),
     )
-    task = progress.add_task("", total=1.0, figures="")
+    task = progress.add_task("", total=1.0, words="")
+    try:  # not `with`, which would leave the cursor hidden if stopped while the bar appears
+        progress.start()
+        yield lambda share, words: progress.update(task, completed=share, words=words)
+    finally:
+        progress.stop()
+
+
+@contextmanager
+def waiting(what: str, shown: bool) -> Iterator[None]:
+    """Say on a terminal what is under way, where nothing tells how much of it is done."""
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    with console.status(Text(what)) if shown and console.is_terminal else nullcontext():
+        yield
+
+
+@contextmanager
+def training_progress(tolerance: float, shown: bool) -> Iterator[Callable[[Iteration], None]]:
+    """Give a callback for the estimator that shows loss and certified gap as they fall.
+
+    The gap is relative to the loss, and the bar is its way down to the tolerance, in decades.
+    """
     gaps: list[float] = []
+    with progress_bar("Training", shown) as show:
 
-    def show(state: Iteration) -> None:
-        gap = state.gap / state.objective if state.objective else 0.0
-        gaps.append(max(gap, tolerance))
-        decades = math.log(gaps[0] / tolerance)
-        progress.update(
-            task,
-            completed=math.log(gaps[0] / gaps[-1]) / decades if decades > 0 else 1.0,
-            figures=f"iteration {state.iteration}  loss {state.objective:.6g}  gap {gap:.1e}",
-        )
+        def step(state: Iteration) -> None:
+            gap = state.gap / state.objective if state.objective else 0.0
+            gaps.append(max(gap, tolerance))
+            decades = math.log(gaps[0] / tolerance)
+            show(
+                math.log(gaps[0] / gaps[-1]) / decades if decades > 0 else 1.0,
+                f"iteration {state.iteration}  loss {state.objective:.6g}  gap {gap:.1e}",
+            )
 
-    with progress:
-        yield show
+        yield step
+
+
+@contextmanager
+def report_progress(shown: bool) -> Iterator[Callable[[str, float], None]]:
+    """Give a function that shows what is done for a report, and the share that is behind it."""
+    with progress_bar("Report", shown) as show:
+        yield lambda what, share: show(share, what)
 
 
 def show_evaluation(judged: Evaluation, classes: Sequence[object], rows: str) -> None:

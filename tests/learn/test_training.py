@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from typing import Any
 
@@ -18,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from softmax.learn import SigmoidRegression, SoftmaxRegression
 from softmax.learn.evaluation import held_out_rows
-from softmax.learn.problem import Iteration
 from softmax.learn.progress import share_done
 
 X, Y = load_digits(return_X_y=True)
@@ -97,15 +97,28 @@ def test_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     SoftmaxRegression(verbose=1).fit(X, Y)
     text = screen.getvalue()
     assert text.startswith("\r[")
-    assert text.endswith(" s\n")
-    assert text.count("\n") < text.count("\r")
-    assert f"[{'#' * 30}]" in text
+    assert text.endswith(" s\x1b[K\n")
+    assert text.count("\n") == 1 < text.count("\r")
+    assert re.search(r"\[\.+\] iteration 0", text)
+    assert re.search(r"\[#+\] iteration [1-9]", text)
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_the_bar_stays_within_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    SoftmaxRegression(verbose=1).fit(X, Y)
+    shown = re.split(r"\r|\x1b\[K", screen.getvalue().rstrip("\n"))
+    assert 20 < max(map(len, shown)) < width
 
 
 def test_share_done() -> None:
-    assert share_done(Iteration(0, 1.0, 2.0, 0.0), 1e-4) == 0
-    assert share_done(Iteration(0, 1.0, 1e-2, 0.0), 1e-4) == pytest.approx(0.5)
-    assert share_done(Iteration(0, 1.0, 1e-5, 0.0), 1e-4) == 1
+    assert share_done(2.0, 1.0, 1e-4) == 0
+    assert share_done(1e-2, 1.0, 1e-4) == pytest.approx(0.5)
+    assert share_done(1e-5, 1.0, 1e-4) == 1
+    assert share_done(0.0, 0.0, 0.0) == 1
+    assert share_done(0.5, 1.0, 0.0) == 0
 
 
 def test_calibration_and_set_output() -> None:

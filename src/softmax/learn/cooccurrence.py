@@ -25,17 +25,21 @@ __all__ = [
 ]
 
 Sentences = Iterable[Iterable[str]] | Callable[[], Iterable[Iterable[str]]]
+Heard = Callable[[int], object]
 
 BATCH_WORDS = 1_000_000
 
 
-def count_words(sentences: Sentences, min_count: int) -> dict[str, int]:
+def count_words(
+    sentences: Sentences, min_count: int, heard: Heard = lambda read: None
+) -> dict[str, int]:
     """Return the position of each word that occurs min_count times, the most frequent first.
 
-    Equally frequent words stand in the order of their letters.
+    Equally frequent words stand in the order of their letters. `heard` is told how many sentences
+    were read.
     """
     counts: Counter[str] = Counter()
-    for sentence in each_sentence(sentences):
+    for sentence in each_sentence(sentences, heard):
         counts.update(sentence)
     if not counts:
         raise ValueError("sentences must hold words, got an empty corpus")
@@ -49,14 +53,19 @@ def count_words(sentences: Sentences, min_count: int) -> dict[str, int]:
     return {word: position for position, (_, word) in enumerate(sorted(kept))}
 
 
-def count_pairs(sentences: Sentences, vocabulary: dict[str, int], window: int) -> sparse.csr_array:
+def count_pairs(
+    sentences: Sentences,
+    vocabulary: dict[str, int],
+    window: int,
+    heard: Heard = lambda read: None,
+) -> sparse.csr_array:
     """Return how often word j stands within window places of word i; other words are left out.
 
     Entry (i, j) counts each pair of places once, and so does (j, i).
     """
     n_words = len(vocabulary)
     pairs = sparse.csr_array((n_words, n_words), dtype=np.float64)
-    for words, sentence in numbered_batches(sentences, vocabulary):
+    for words, sentence in numbered_batches(sentences, vocabulary, heard):
         for distance in range(1, window + 1):
             together = sentence[:-distance] == sentence[distance:]
             left, right = words[:-distance][together], words[distance:][together]
@@ -66,12 +75,12 @@ def count_pairs(sentences: Sentences, vocabulary: dict[str, int], window: int) -
 
 
 def numbered_batches(
-    sentences: Sentences, vocabulary: dict[str, int]
+    sentences: Sentences, vocabulary: dict[str, int], heard: Heard
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Give the positions of about a million known words at a time, and each one's sentence."""
     words: list[int] = []
     numbers: list[int] = []
-    for number, sentence in enumerate(each_sentence(sentences)):
+    for number, sentence in enumerate(each_sentence(sentences, heard)):
         known = [vocabulary[word] for word in sentence if word in vocabulary]
         words += known
         numbers += [number] * len(known)
@@ -81,7 +90,7 @@ def numbered_batches(
     yield np.array(words, np.int64), np.array(numbers, np.int64)
 
 
-def each_sentence(sentences: Sentences) -> Iterator[Iterable[str]]:
+def each_sentence(sentences: Sentences, heard: Heard) -> Iterator[Iterable[str]]:
     """Read the sentences from their beginning, and refuse text that is not cut into words."""
     given: Any = sentences() if callable(sentences) else sentences
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -91,10 +100,11 @@ def each_sentence(sentences: Sentences) -> Iterator[Iterable[str]]:
             "sentences are read twice: give a list, or a function that returns an iterator, "
             f"not the iterator {type(given).__name__}"
         )
-    for sentence in given:
+    for number, sentence in enumerate(given, 1):
         if isinstance(sentence, str):
             raise TypeError(f"a sentence must be a list of words, got the text {sentence[:40]!r}")
         yield sentence
+        heard(number)
 
 
 def position_of(word: str, vocabulary: dict[str, int]) -> int:

@@ -24,7 +24,7 @@ from softmax.learn.inputs import check_rows, check_weights
 from softmax.learn.loss import Loss
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.problem import Iteration, Solution
-from softmax.learn.progress import tell
+from softmax.learn.progress import share_done, steps
 from softmax.learn.proximal import minimise_with_corners
 from softmax.learn.rows import ArrayRows, ChunkedRows, Rows, dense
 from softmax.learn.small_objective import objective_of
@@ -123,13 +123,18 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.history_["seconds"].append(news.seconds)
             if held_out is not None:
                 self.history_["validation_loss"].append(held_out.see(parameters))
-            tell(news, self.tol, self.verbose)
+            tell(
+                f"iteration {news.iteration}: objective {news.objective:.6g}, "
+                f"gap {news.gap:.2e}, {news.seconds:.2f} s",
+                share_done(news.gap, abs(news.objective), self.tol * abs(news.objective)),
+            )
             asked = self.callback is not None and self.callback(news) is True
             return asked or (held_out is not None and held_out.exhausted)
 
         method = minimise_with_corners if self.l1_ratio and np.isfinite(self.C) else minimise
         tol = self._tolerance(objective)
-        solution = method(objective, start, tol=tol, max_iter=self.max_iter, report=report)
+        with steps(self.verbose) as tell:
+            solution = method(objective, start, tol=tol, max_iter=self.max_iter, report=report)
         if held_out is not None:
             solution.parameters = held_out.best
             solution.history[-1] = replace(

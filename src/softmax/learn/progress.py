@@ -3,36 +3,91 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from softmax.learn.problem import Iteration
+__all__ = ["counting", "share_done", "steps"]
 
-__all__ = ["tell"]
+WIDTH, NARROWEST = 30, 5
 
-WIDTH = 30
+# Sentences between two looks at how many there are.
+SENTENCES = 10_000
 
-
-def tell(news: Iteration, tol: float, verbose: int) -> None:
-    """Say how a step went: nothing, a bar (1, on a terminal), or a line (1 elsewhere, 2)."""
-    if verbose <= 0:
-        return
-    line = (
-        f"iteration {news.iteration}: objective {news.objective:.6g}, "
-        f"gap {news.gap:.2e}, {news.seconds:.2f} s"
-    )
-    if verbose > 1 or not sys.stdout.isatty():
-        print(line)
-        return
-    filled = round(WIDTH * share_done(news, tol))
-    end = "\n" if filled == WIDTH else ""
-    print(f"\r[{'#' * filled}{'.' * (WIDTH - filled)}] {line}", end=end, flush=True)
+# What a terminal takes for: back to the beginning of the line, and clear the rest of it.
+RETURN, CLEAR = "\r", "\x1b[K"
 
 
-def share_done(news: Iteration, tol: float) -> float:
-    """Return how far the relative gap has come from 1 to the tolerance, on a logarithmic scale."""
-    relative = news.gap / abs(news.objective) if news.objective else math.inf
-    if relative <= tol:
+@contextmanager
+def steps(verbose: int) -> Iterator[Callable[[str, float], None]]:
+    """Give a function that tells a step: a line about it, and the share of the way that is done.
+
+    It says nothing (0), fills a bar (1, on a terminal), or prints lines (1 elsewhere, 2). The bar
+    ends its line however the training ends.
+    """
+    bar = verbose == 1 and sys.stdout.isatty()
+    begun = False
+
+    def tell(line: str, done: float) -> None:
+        nonlocal begun
+        if bar:
+            show(f"{drawn_bar(done, len(line))}{line}")
+            begun = True
+        elif verbose > 0:
+            print(line)
+
+    try:
+        yield tell
+    finally:
+        if begun:
+            print()
+
+
+@contextmanager
+def counting(what: str, verbose: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that takes how many sentences were read, and say so in the same way."""
+    bar = verbose == 1 and sys.stdout.isatty()
+    read = 0
+
+    def heard(sentences: int) -> None:
+        nonlocal read
+        read = sentences
+        if bar and sentences % SENTENCES == 0:
+            show(f"{what}: {sentences} sentences")
+
+    try:
+        yield heard
+    finally:
+        if bar:
+            show("")
+        if verbose > 0:
+            print(f"{what}: {read} sentences")
+
+
+def show(text: str) -> None:
+    """Write in place of what stands in the terminal's line, and no further than its edge."""
+    print(f"{RETURN}{text[: columns() - 1]}{CLEAR}", end="", flush=True)
+
+
+def drawn_bar(done: float, n_beside: int) -> str:
+    """Draw a bar for a share of the way, as wide as what stands beside it allows."""
+    width = min(WIDTH, columns() - n_beside - 4)
+    if width < NARROWEST:
+        return ""
+    filled = round(width * done)
+    return f"[{'#' * filled}{'.' * (width - filled)}] "
+
+
+def columns() -> int:
+    """Return how many letters a line of the terminal takes."""
+    return shutil.get_terminal_size().columns
+
+
+def share_done(value: float, first: float, last: float) -> float:
+    """Return how far a value has come from the first to the last, on a logarithmic scale."""
+    if value <= last:
         return 1.0
-    if not (0 < tol < 1 and relative < 1):
+    if not (0 < last < first < math.inf and value < first):
         return 0.0
-    return math.log(relative) / math.log(tol)
+    return math.log(value / first) / math.log(last / first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +37,7 @@ from softmax.learn.pair_likelihood import (
     maximise,
     spectral_start,
 )
+from softmax.learn.progress import counting, share_done, steps
 from softmax.learn.vectors_io import SavedVectors, read_vectors, write_vectors, write_word2vec
 
 __all__ = ["SkipGram"]
@@ -65,7 +67,7 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
         Called after each step with an object that has the attributes `iteration`, `objective` and
         `gradient_norm`; returning True ends the training.
     verbose : int, default 0
-        Positive: print a line for each step.
+        1: show a bar, or print a line for each step where there is no terminal. 2: print lines.
 
     Attributes
     ----------
@@ -169,8 +171,11 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
         self
         """
         self._check_parameters()
-        vocabulary = count_words(sentences, self.min_count)
-        return self.fit_counts(count_pairs(sentences, vocabulary, self.window), vocabulary)
+        with counting("counting words", self.verbose) as heard:
+            vocabulary = count_words(sentences, self.min_count, heard)
+        with counting("counting pairs", self.verbose) as heard:
+            counts = count_pairs(sentences, vocabulary, self.window, heard)
+        return self.fit_counts(counts, vocabulary)
 
     def fit_counts(self, C: Any, vocabulary: Sequence[str] | dict[str, int]) -> Self:
         """Fit the vectors to counts of pairs.
@@ -195,14 +200,15 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
         self.history_: list[float] = []
         self.gradient_norm_ = np.inf
         self._stopped = False
-        vectors, contexts = maximise(
-            PairLoss(counts),
-            spectral_start(counts, self.dim, seed),
-            l2=float(self.l2),
-            tol=float(self.tol),
-            max_iter=int(self.max_iter),
-            report=self._report,
-        )
+        with steps(self.verbose) as tell:
+            vectors, contexts = maximise(
+                PairLoss(counts),
+                spectral_start(counts, self.dim, seed),
+                l2=float(self.l2),
+                tol=float(self.tol),
+                max_iter=int(self.max_iter),
+                report=partial(self._report, tell),
+            )
         self.n_iter_ = len(self.history_)
         self.objective_ = self.history_[-1] if self.history_ else np.inf
         self._keep(words, vectors, contexts)
@@ -374,14 +380,14 @@ class SkipGram(BaseEstimator):  # type: ignore[misc]
             return position_of(words, self.vocabulary_)
         return np.array([position_of(word, self.vocabulary_) for word in words], np.int64)
 
-    def _report(self, news: Progress) -> bool:
+    def _report(self, tell: Callable[[str, float], None], news: Progress) -> bool:
         self.history_.append(news.objective)
         self.gradient_norm_ = news.gradient_norm
-        if self.verbose > 0:
-            print(
-                f"iteration {news.iteration}: objective {news.objective:.6g}, "
-                f"gradient {news.gradient_norm:.2e}"
-            )
+        tell(
+            f"iteration {news.iteration}: objective {news.objective:.6g}, "
+            f"gradient {news.gradient_norm:.2e}",
+            share_done(news.gradient_norm, 1.0, float(self.tol)),
+        )
         self._stopped = self.callback is not None and self.callback(news) is True
         return self._stopped
 

@@ -11,7 +11,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from softmax.plot.style import MARKERS, PALETTE, as_names, axes_for, ink, line_look, marker_look
+from softmax.plot.style import (
+    MARKERS,
+    PALETTE,
+    as_names,
+    axes_for,
+    draw_legend,
+    ink,
+    line_look,
+    marker_look,
+)
 
 # The curves of a training history, and what they are called; all are in nats.
 CURVES = {
@@ -84,7 +93,7 @@ def training(
     ax.set(xlabel=label, ylabel="nats per row", yscale="log")
     if x == "iteration":
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(frameon=False)
+    draw_legend(ax, frameon=False)
     return ax
 
 
@@ -166,7 +175,7 @@ def reliability(
         xlabel="confidence (probability of the predicted class)", xlim=(0, 1),
         ylabel="accuracy (share of rows)", ylim=(0, 1),
     )  # fmt: skip
-    ax.legend(loc="upper left", frameon=False)
+    draw_legend(ax, loc="upper left", frameon=False)
     return ax
 
 
@@ -281,4 +290,4 @@ def draw_points(
     for k, name in enumerate(classes):
         mine = points[:0] if labels is None else points[labels == name]
         ax.scatter(mine[:, 0], mine[:, 1], s=28, label=str(name), **marker_look(ax, k))
-    ax.legend(title="class", loc="best")
+    draw_legend(ax, title="class", loc="best")

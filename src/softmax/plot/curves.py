@@ -21,6 +21,7 @@ from softmax.plot.style import (
     as_names,
     as_slice,
     axes_for,
+    draw_legend,
     ink,
     line_look,
 )
@@ -91,7 +92,7 @@ def smooth_max(
     ax.set(xlabel="x", xlim=(low, high), ylabel=f"smooth maximum of x and {c:g}")
     if view is not None:
         ax.set_ylim(view)
-    ax.legend(loc="upper left", frameon=False)
+    draw_legend(ax, loc="upper left", frameon=False)
     return ax
 
 
@@ -185,7 +186,7 @@ def temperature(
     )  # fmt: skip
     ax.tick_params(pad=7)  # beside the triangles
     if logits.size <= MOST_NAMES:
-        ax.legend(loc="upper right", frameon=False)
+        draw_legend(ax, loc="upper right", frameon=False)
     return ax
 
 
@@ -234,5 +235,5 @@ def sigmoid(*, xlim: tuple[float, float] = (-6.0, 6.0), ax: Axes | None = None) 
     ax.plot(x, pair[:, 0], label="softmax([x, 0])[0]", **narrow)
     ax.plot(x, pair[:, 1], label="softmax([x, 0])[1]", **line_look(2))
     ax.set(xlabel="logit x (nats)", xlim=(low, high), ylabel="probability", ylim=(0, 1))
-    ax.legend(loc="center left", frameon=False)
+    draw_legend(ax, loc="center left", frameon=False)
     return ax

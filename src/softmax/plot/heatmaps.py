@@ -17,6 +17,8 @@ from softmax.plot.style import as_names, as_slice, axes_for, text_on
 MOST_ROWS_WITH_VALUES = 20
 
 CELL = 0.37  # inches: three digits and their margins
+LAYOUT = "compressed"  # Matplotlib's for Axes of square cells
+LONGEST_NAME = 20  # characters, beside which there is still room for cells
 MARGIN = 1.3  # inches: ticks, labels, colour bar
 
 
@@ -62,7 +64,7 @@ def jacobian(
     names = as_names(labels, logits.size, "labels")
     slope = np.asarray(softmax_jacobian(logits, temperature=temperature))
     digits = 3 if logits.size <= 5 else 2
-    ax = axes_for(ax, size_for(logits.size, 0.75 if digits == 3 else 0.5))
+    ax = axes_for(ax, size_for(logits.size, 0.75 if digits == 3 else 0.5), LAYOUT)
     # Equal and opposite ends, so that white is 0.
     end = float(np.abs(slope).max()) or 1.0
     image = ax.imshow(slope, cmap="RdBu_r", vmin=-end, vmax=end)
@@ -124,7 +126,7 @@ def confusion(
     labels, rows = class_positions(true, n, known)
     columns = class_positions(predicted, n, known)[1]
     counts = np.bincount(rows * n + columns, minlength=n * n).reshape(n, n)
-    ax = axes_for(ax, size_for(n, CELL))
+    ax = axes_for(ax, size_for(n, CELL), LAYOUT)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(share, cmap="cividis", vmin=0, vmax=1)
     write_values(image, [[str(count) if count else "" for count in row] for row in counts])
@@ -159,10 +161,15 @@ def write_values(image: AxesImage, values: list[list[str]]) -> None:
 def name_cells(ax: Axes, names: list[str]) -> None:
     """Name rows and columns, the names on end where they would run into each other."""
     shown: NDArray[Any] = np.arange(0, len(names), 1 + (len(names) - 1) // MOST_ROWS_WITH_VALUES)
-    texts = [names[i] for i in shown]
+    texts = [shortened(names[i]) for i in shown]
     longest = max(map(len, texts))
     steep = longest * len(texts) > 24 and longest > 2
-    ax.set_xticks(shown, texts)
-    ax.set_yticks(shown, texts)
+    ax.set_xticks(shown, texts, parse_math=False)  # a name may have dollar signs
+    ax.set_yticks(shown, texts, parse_math=False)
     if steep:
         ax.tick_params(axis="x", labelrotation=90)
+
+
+def shortened(name: str) -> str:
+    """Cut off what leaves no room for the cells."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

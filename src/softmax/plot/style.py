@@ -34,12 +34,14 @@ FIGURE_SHARE = 0.75
 Float64 = NDArray[np.float64]
 
 
-def axes_for(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
+def axes_for(
+    ax: Axes | None, size: tuple[float, float] | None = None, layout: str = "constrained"
+) -> Axes:
     """Return the Axes to draw on: those given, or those of a new figure of that size in inches."""
     if ax is None:
         width, height = plt.rcParams["figure.figsize"]
         size = size or (FIGURE_SHARE * width, FIGURE_SHARE * height)
-        return plt.subplots(figsize=size, layout="constrained")[1]
+        return plt.subplots(figsize=size, layout=layout)[1]
     if not isinstance(ax, Axes):
         raise TypeError(f"ax must be Matplotlib Axes or None, got {type(ax).__name__}")
     return ax
@@ -67,6 +69,12 @@ def marker_look(ax: Axes, i: int) -> dict[str, Any]:
         "edgecolors": ink(ax),
         "linewidths": 0.6,
     }
+
+
+def draw_legend(ax: Axes, **look: Any) -> None:
+    """Draw the legend with its names as they are: a dollar sign in one begins no formula."""
+    for text in ax.legend(**look).get_texts():
+        text.set_parse_math(False)
 
 
 def text_on(colour: Any) -> str:

@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike, NDArray
 
 from softmax.functions import hardmax, softmax
-from softmax.plot.style import PALETTE, as_names, as_slice, axes_for, marker_look
+from softmax.plot.style import PALETTE, as_names, as_slice, axes_for, draw_legend, marker_look
 
 # More bars than this leave no room for numbers.
 MOST_BARS_WITH_VALUES = 12
@@ -76,7 +76,7 @@ def probabilities(
             va="bottom",
         )  # fmt: skip
     step = 1 + (p.size - 1) // MOST_BARS_WITH_VALUES
-    ax.set_xticks(places[::step], names[::step])
+    ax.set_xticks(places[::step], names[::step], parse_math=False)
     ax.set(xlabel="entry", ylabel="probability", ylim=(0, min(1.18 * p.max() + 0.05, 1.2)))
     return ax
 
@@ -137,7 +137,7 @@ def embedding(
     for axis, name, share in zip((ax.xaxis, ax.yaxis), ("first", "second"), variance, strict=True):
         axis.set_label_text(f"{name} principal axis ({share:.0%} of variance)")
     if kinds:
-        ax.legend(loc="best")
+        draw_legend(ax, loc="best")
     if names:
         write_words(ax, names, places)
     return ax
