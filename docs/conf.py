@@ -4,6 +4,7 @@ Pages that show numbers are scripts, run by sphinx-gallery at each build; `pages
 without any. Everything is assembled and written below `_build`.
 """
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -38,10 +39,13 @@ autodoc_typehints = "none"  # numpydoc says it in words
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 
+# Not run: what takes a corpus of its own, unless SOFTMAX_DATA names the folder that holds it.
+with_corpus = Path(os.environ.get("SOFTMAX_DATA", ""), "20news.jsonl.xz").exists()
+
 sphinx_gallery_conf = {
     "examples_dirs": [str(DOCS / name) for name in ("guide", "migrate", "gallery", "inside")],
     "gallery_dirs": ["guide", "migrate", "gallery", "inside"],
-    "filename_pattern": r"\.py$",
+    "filename_pattern": r"\.py$" if with_corpus else r"/(?!plot_word_vectors)\w+\.py$",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_", "__repr__"),
