@@ -29,7 +29,7 @@ extensions = [
     "drawings",
 ]
 default_role = "py:obj"
-templates_path = ["templates"]
+templates_path = [str(DOCS / "templates")]
 exclude_patterns = ["*/GALLERY_HEADER.rst", "sg_execution_times.rst"]
 nitpicky = False
 suppress_warnings = ["config.cache"]  # sphinx-gallery's settings hold functions
@@ -75,3 +75,12 @@ html_theme_options = {
     "show_prev_next": True,
 }
 copyright = "the softmax developers, BSD-3-Clause"
+
+
+def without_labels_of_others(app, what, name, obj, options, lines):
+    """Inherited docstrings refer to pages of scikit-learn."""
+    lines[:] = [line.replace(":ref:`accuracy <accuracy_score>`", "accuracy") for line in lines]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", without_labels_of_others)
