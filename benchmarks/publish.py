@@ -1,7 +1,7 @@
 """What the documentation shows of the figures: small files in docs/results, to be committed.
 
     make results                                       from benchmarks/results
-    make results ARGS="--accuracy FILE --speed FILE"   from other files, those of a part for instance
+    make results ARGS="--accuracy FILE --speed FILE"   from other files, such as those of a part
 
 accuracy.json keeps for each function and dtype the largest error over rows of N(0, 3) and that over
 all families of inputs. speed.json keeps medians in microseconds. pytorch.json holds PyTorch's
@@ -61,7 +61,7 @@ def accuracy(results: dict) -> dict:
     ):
         families = list(families)
         largest = {family["family"]: family["largest"] for family in families}
-        names = [name for name in results["peers"] if any(name in each for each in largest.values())]
+        names = [name for name in results["peers"] if name in largest[ORDINARY]]
         rows.append(
             {
                 "function": function,

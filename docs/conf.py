@@ -66,6 +66,7 @@ html_title = "softmax"
 html_static_path = ["static"]
 html_css_files = ["softmax.css"]
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "start")}
 html_theme_options = {
     "logo": {"text": "softmax"},
     "navbar_align": "left",

@@ -16,11 +16,11 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
 
-import polars as pl  # noqa: E402
-from sklearn.datasets import load_iris  # noqa: E402
+import polars as pl
+from sklearn.datasets import load_iris
 
-from command import succeed  # noqa: E402
-from softmax import cli  # noqa: E402
+from command import succeed
+from softmax import cli
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -125,9 +125,8 @@ CHECKS = {
 
 def test_texts_with_commands_are_found():
     found = with_commands()
-    assert {"README.md", "CONTRIBUTING.md", "docs/pages/start.rst", "docs/pages/command.rst"} <= set(
-        found
-    )
+    for document in ("README.md", "CONTRIBUTING.md", "docs/pages/start.rst"):
+        assert document in found
     assert "softmax fit iris" in commands("docs/pages/start.rst")
     assert "softmax fit flowers.csv --target species" in commands("README.md")
 

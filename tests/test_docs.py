@@ -14,7 +14,8 @@ pyplot = pytest.importorskip("matplotlib.pyplot")
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-SCRIPTS = sorted(path for folder in ("guide", "migrate", "inside") for path in DOCS.glob(f"{folder}/*.py"))
+FOLDERS = ("guide", "migrate", "inside")
+SCRIPTS = sorted(path for folder in FOLDERS for path in DOCS.glob(f"{folder}/*.py"))
 PAGES = sorted(DOCS.glob("pages/*.rst"))
 
 

@@ -46,7 +46,10 @@ def layer(weights):
 
 step = 1e-6
 by_differences = np.stack(
-    [(layer(W.ravel() + step * e) - layer(W.ravel() - step * e)) / (2 * step) for e in np.eye(T * N)],
+    [
+        (layer(W.ravel() + step * e) - layer(W.ravel() - step * e)) / (2 * step)
+        for e in np.eye(T * N)
+    ],
     axis=1,
 )
 print(f"largest difference: {np.abs(J - by_differences).max():.1e}")
@@ -61,9 +64,9 @@ print(f"largest difference: {np.abs(J - by_differences).max():.1e}")
 
 X = rng.normal(size=(2, N))
 dp = rng.normal(size=(2, T))
-dX, dW, db = softmax.softmax_layer_vjp(X, W, dp)
+to_inputs, to_weights, to_bias = softmax.softmax_layer_vjp(X, W, dp)
 by_matrix = sum(d @ softmax.softmax_layer_jacobian(row, W) for row, d in zip(X, dp, strict=True))
-print(f"largest difference: {np.abs(dW.ravel() - by_matrix).max():.1e}")
+print(f"largest difference: {np.abs(to_weights.ravel() - by_matrix).max():.1e}")
 
 # %%
 # A loss without its logits

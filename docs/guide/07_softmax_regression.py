@@ -52,7 +52,7 @@ plot.training(model.history_, tol=model.tol)
 # nothing. One of them is redundant:
 
 moved = SoftmaxRegression().fit(X, y)
-moved.coef_ = model.coef_ + [10.0, -3.0]
+moved.coef_ = model.coef_ + np.array([10.0, -3.0])
 print(f"{np.abs(moved.predict_proba(X) - model.predict_proba(X)).max():.1e}")
 
 # %%

@@ -59,7 +59,7 @@ for name, changed in (("as they are", x), ("doubled", 2 * x), ("1 added", x + 1)
 # with a gradient (Gumbel-softmax). The positions of its maxima are draws from the softmax.
 
 for temperature in (5.0, 1.0, 0.1):
-    draw = softmax.gumbel_softmax(x, temperature=temperature, rng=0)
+    draw = softmax.gumbel_softmax(x, temperature=temperature, rng=2)
     print(f"T = {temperature:<4}", draw.round(3))
 draws = softmax.gumbel_softmax(np.tile(x, (10_000, 1)), hard=True, rng=0)
 print("how often each was drawn:", draws.mean(axis=0))

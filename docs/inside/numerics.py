@@ -9,14 +9,13 @@ cost. One ulp is the distance between neighbouring numbers at the size of the ex
 dtype of the result.
 """
 
-import json
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy import special
 
+import measured
 import softmax
+from figures import Table
 from softmax.plot.style import axes_for, line_look
 
 
@@ -44,9 +43,7 @@ x = np.concatenate([[np.float32(20.3)], (20.3 - distances).astype(np.float32)])
 exact = special.softmax(x.astype(np.float64))
 axes = axes_for(None)
 bins = np.linspace(0, 80, 81)
-for i, (name, p) in enumerate(
-    (("SciPy", special.softmax(x)), ("softmax", softmax.softmax(x)))
-):
+for i, (name, p) in enumerate((("SciPy", special.softmax(x)), ("softmax", softmax.softmax(x)))):
     errors = ulp_error(p, exact)
     which = np.digitize(20.3 - x.astype(np.float64), bins)
     largest = [errors[which == b].max() for b in range(1, len(bins))]
@@ -156,8 +153,6 @@ print(f"temperature=  {ulp_error(softmax.softmax(x, temperature=0.7), exact).max
 # single, compensated pairs for double. The lanes and the tree that joins them do not depend on the
 # machine, the number of threads or the batch, so that neither do the bits of the result.
 
-from figures import Table
-
 
 def one_after_the_other(x):
     """Return softmax with the maximum subtracted, summed term by term in single precision."""
@@ -241,23 +236,9 @@ print("softmax:", softmax.softmax(scores))
 # What is promised, and what was measured
 # ---------------------------------------
 #
-# These are the largest errors in single precision, over rows of N(0, 3) and over every family of
-# inputs that the tests know (near ties, one dominant entry, subnormal results, the extremes of the
-# dtype and more), as ``make accuracy`` measured them; inf stands for an infinity or a nan where the
-# result is finite. :doc:`accuracy_and_speed` has the date and the machine, and the other dtypes.
+# These are the largest errors in single precision as ``make accuracy`` measured them: over rows of
+# N(0, 3), then over every family of inputs that the tests know (near ties, one dominant entry,
+# subnormal results, the extremes of the dtype and more). inf stands for an infinity or a nan where
+# the result is finite. :doc:`accuracy_and_speed` has the date, the machine and the other dtypes.
 
-measured = json.loads(Path("../results/accuracy.json").read_text())
-peers = measured["peers"]
-Table(
-    ("function", *peers, "worst: " + peers[0], *peers[1:], "promised"),
-    [
-        (
-            f"`{row['function']}`",
-            *(row["ordinary"].get(name, "-") for name in peers),
-            *(row["worst"].get(name, "-") for name in peers),
-            row["allowed"],
-        )
-        for row in measured["rows"]
-        if row["dtype"] == "float32" and "(" not in row["function"] and len(row["worst"]) > 1
-    ],
-)
+measured.errors("float32", with_options=False)

@@ -8,11 +8,9 @@ function. The functions here take and return NumPy arrays; ``tensor.numpy()`` an
 nothing. There is no autograd: losses return their gradient on request, and derivatives have names.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 
+import measured
 import softmax
 from benchmarks import migration
 from figures import Table
@@ -22,30 +20,68 @@ from figures import Table
 # -----
 #
 # ``F`` stands for ``torch.nn.functional``.
-
-Table(
-    ("PyTorch", "softmax", "what to mind"),
-    [
-        ("`torch.softmax(x, dim)`, `nn.Softmax`", "`softmax(x, axis=-1)`", "the axis has a default; no dtype="),
-        ("`torch.log_softmax(x, dim)`", "`log_softmax(x, axis=-1)`", "as above"),
-        ("`torch.logsumexp(x, dim, keepdim)`", "`logsumexp(x, axis=-1, keepdims=...)`", "keepdims, as in NumPy"),
-        ("`torch.logcumsumexp(x, dim)`", "`cumulative_logsumexp(x, axis=-1)`", "also in reverse"),
-        ("`torch.sigmoid`, `F.logsigmoid`, `torch.logit`", "`sigmoid`, `log_sigmoid`, `logit`", "logit has no eps="),
-        ("`F.softplus(x, beta, threshold=20)`", "`softplus(x)`", "no threshold above which it is x itself"),
-        ("`F.cross_entropy(x, y, weight=...)`", "`cross_entropy(x, y, class_weight=...)`", "classes on the last axis; nothing is ignored by default"),
-        ("`F.binary_cross_entropy_with_logits`", "`binary_cross_entropy`", "logits, not probabilities"),
-        ("`F.kl_div(log_q, p)`", "`kl_divergence(p_logits, q_logits)`", "p first; both are logits; the mean is over slices"),
-        ("`F.gumbel_softmax(x, tau, hard)`", "`gumbel_softmax(x, temperature=..., hard=...)`", "a generator in place of the global seed"),
-        ("`torch.multinomial(p, n, replacement=True)`", "`sample(logits, n)`", "logits; temperature, top-k, top-p and min-p are options"),
-        ("`distributions.Categorical(logits=x).entropy()`", "`entropy(x)`", "-"),
-        ("`F.one_hot(x.argmax(-1), K)`", "`hardmax(x)`", "ties share, unless ties='first'"),
-        ("`loss.backward()`; `x.grad`", "`cross_entropy(..., return_grad=True)`", "loss and gradient in one pass"),
-        ("`torch.func.jvp`, `vjp` of softmax", "`softmax_jvp`, `softmax_vjp`", "-"),
-        ("`F.cross_entropy(F.linear(X, W), y)`", "`linear_cross_entropy(X, W, y)`", "logits are never kept"),
-        ("`x.masked_fill(mask, -inf)`", "`where=~mask`", "True takes part, as in NumPy"),
-        ("`torch.set_num_threads`", "`set_num_threads`, `num_threads`", "also as a context"),
-    ],
-)  # fmt: skip
+#
+# .. list-table::
+#    :header-rows: 1
+#    :widths: auto
+#
+#    * - PyTorch
+#      - softmax
+#      - what to mind
+#    * - ``torch.softmax(x, dim)``, ``nn.Softmax``
+#      - ``softmax(x, axis=-1)``
+#      - the axis has a default; no dtype=
+#    * - ``torch.log_softmax(x, dim)``
+#      - ``log_softmax(x, axis=-1)``
+#      - as above
+#    * - ``torch.logsumexp(x, dim, keepdim)``
+#      - ``logsumexp(x, axis=-1, keepdims=...)``
+#      - keepdims, as in NumPy
+#    * - ``torch.logcumsumexp(x, dim)``
+#      - ``cumulative_logsumexp(x, axis=-1)``
+#      - also in reverse
+#    * - ``torch.sigmoid``, ``F.logsigmoid``, ``torch.logit``
+#      - ``sigmoid``, ``log_sigmoid``, ``logit``
+#      - logit has no eps=
+#    * - ``F.softplus(x, beta, threshold=20)``
+#      - ``softplus(x)``
+#      - no threshold above which it is x itself
+#    * - ``F.cross_entropy(x, y, weight=...)``
+#      - ``cross_entropy(x, y, class_weight=...)``
+#      - classes on the last axis; nothing is ignored by default
+#    * - ``F.binary_cross_entropy_with_logits``
+#      - ``binary_cross_entropy``
+#      - logits, not probabilities
+#    * - ``F.kl_div(log_q, p)``
+#      - ``kl_divergence(p_logits, q_logits)``
+#      - p first; both are logits; the mean is over slices
+#    * - ``F.gumbel_softmax(x, tau, hard)``
+#      - ``gumbel_softmax(x, temperature=..., hard=...)``
+#      - a generator in place of the global seed
+#    * - ``torch.multinomial(p, n, replacement=True)``
+#      - ``sample(logits, n)``
+#      - logits; temperature, top-k, top-p and min-p are options
+#    * - ``distributions.Categorical(logits=x).entropy()``
+#      - ``entropy(x)``
+#      - -
+#    * - ``F.one_hot(x.argmax(-1), K)``
+#      - ``hardmax(x)``
+#      - ties share, unless ties='first'
+#    * - ``loss.backward()``; ``x.grad``
+#      - ``cross_entropy(..., return_grad=True)``
+#      - loss and gradient in one pass
+#    * - ``torch.func.jvp``, ``vjp`` of softmax
+#      - ``softmax_jvp``, ``softmax_vjp``
+#      - -
+#    * - ``F.cross_entropy(F.linear(X, W), y)``
+#      - ``linear_cross_entropy(X, W, y)``
+#      - logits are never kept
+#    * - ``x.masked_fill(mask, -inf)``
+#      - ``where=~mask``
+#      - True takes part, as in NumPy
+#    * - ``torch.set_num_threads``
+#      - ``set_num_threads``, ``num_threads``
+#      - also as a context
 
 # %%
 # Differences that can be seen
@@ -59,7 +95,7 @@ for name, array in migration.ARRAYS.items():
 
 # %%
 
-recorded = json.loads(Path("../results/pytorch.json").read_text())
+recorded = measured.read("pytorch")
 assert [row["call"] for row in recorded["rows"]] == [call for call, _ in migration.CALLS]
 Table(
     (f"PyTorch {recorded['machine']['packages']['torch']}", "answers", "softmax", "answers"),

@@ -21,7 +21,7 @@ from softmax.learn import SigmoidRegression, SoftmaxRegression
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
-theirs = LogisticRegression(tol=1e-8, max_iter=10_000).fit(X, y)
+theirs = LogisticRegression(tol=1e-6, max_iter=10_000).fit(X, y)
 ours = SoftmaxRegression(tol=1e-8).fit(X, y)
 print("scikit-learn", sklearn.__version__)
 print(f"largest difference of a probability: "
@@ -30,19 +30,35 @@ print(f"largest difference of a probability: "
 # %%
 # Names
 # -----
-
-Table(
-    ("scikit-learn", "softmax", "what to mind"),
-    [
-        ("`LogisticRegression()`", "`softmax.learn.SoftmaxRegression()`", "two classes: see below"),
-        ("`OneVsRestClassifier(LogisticRegression())`", "`softmax.learn.SigmoidRegression()`", "also for labels that hold together"),
-        ("`SGDClassifier(loss='log_loss').partial_fit`", "`SoftmaxRegression().partial_fit`", "a class never seen before may come later"),
-        ("`CalibratedClassifierCV(method='temperature')`", "`softmax.learn.TemperatureScaling(model)`", "fitted on rows held out; no refitting in folds"),
-        ("`metrics.log_loss(y, p)`", "`softmax.cross_entropy(logits, y)`", "takes logits and positions of classes"),
-        ("`utils.extmath.softmax(X)`", "`softmax.softmax(X)`", "any shape and axis; X is never changed"),
-        ("`joblib.dump(model)`", "`model.save(path)`", "safetensors: no code is run when a file is read"),
-    ],
-)  # fmt: skip
+#
+# .. list-table::
+#    :header-rows: 1
+#    :widths: auto
+#
+#    * - scikit-learn
+#      - softmax
+#      - what to mind
+#    * - ``LogisticRegression()``
+#      - ``softmax.learn.SoftmaxRegression()``
+#      - two classes: see below
+#    * - ``OneVsRestClassifier(LogisticRegression())``
+#      - ``softmax.learn.SigmoidRegression()``
+#      - also for labels that hold together
+#    * - ``SGDClassifier(loss='log_loss').partial_fit``
+#      - ``SoftmaxRegression().partial_fit``
+#      - a class never seen before may come later
+#    * - ``CalibratedClassifierCV(method='temperature')``
+#      - ``softmax.learn.TemperatureScaling(model)``
+#      - fitted on rows held out; no refitting in folds
+#    * - ``metrics.log_loss(y, p)``
+#      - ``softmax.cross_entropy(logits, y)``
+#      - takes logits and positions of classes
+#    * - ``utils.extmath.softmax(X)``
+#      - ``softmax.softmax(X)``
+#      - any shape and axis; X is never changed
+#    * - ``joblib.dump(model)``
+#      - ``model.save(path)``
+#      - safetensors: no code is run when a file is read
 
 # %%
 # Parameters
@@ -94,15 +110,9 @@ X2, y2 = load_breast_cancer(return_X_y=True)
 X2 = StandardScaler().fit_transform(X2)
 tight = {"tol": 1e-10}
 reference = LogisticRegression(C=2.0, max_iter=10_000, **tight).fit(X2, y2).predict_proba(X2)
-half = SoftmaxRegression(C=1.0, **tight).fit(X2, y2)
-same = SigmoidRegression(C=2.0, **tight).fit(X2, y2)
-Table(
-    ("model", "shape of coef_", "largest difference from LogisticRegression(C=2)"),
-    [
-        ("`SoftmaxRegression(C=1)`", str(half.coef_.shape), float(np.abs(half.predict_proba(X2) - reference).max())),
-        ("`SigmoidRegression(C=2)`", str(same.coef_.shape), float(np.abs(same.predict_proba(X2) - reference).max())),
-    ],
-)  # fmt: skip
+for model in (SoftmaxRegression(C=1.0, **tight), SigmoidRegression(C=2.0, **tight)):
+    difference = np.abs(model.fit(X2, y2).predict_proba(X2) - reference).max()
+    print(f"{type(model).__name__}: coef_ {model.coef_.shape}, largest difference {difference:.1e}")
 
 # %%
 # What ``tol`` means

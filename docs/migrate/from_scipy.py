@@ -2,39 +2,68 @@
 From SciPy
 ==========
 
-There are two ways to move. :mod:`softmax.scipy` has the signatures and defaults of
-:mod:`scipy.special`, so that an import is all that changes in a program, and SciPy's own tests of
-these functions pass with it. ``softmax`` itself has the same functions with more options, and its
-axis is the last one unless another is named.
-
-.. code-block:: python
-
-   from softmax.scipy import logsumexp, softmax  # instead of: from scipy.special import ...
+There are two ways to move. ``softmax.scipy`` has the signatures and defaults of ``scipy.special``,
+so that an import is all that changes in a program, and SciPy's own tests of these functions pass
+with it. ``softmax`` itself has the same functions with more options, and its axis is the last one
+unless another is named.
 """
-
-import warnings
 
 import numpy as np
 import scipy
 from scipy import special, stats
 
 import softmax
-from figures import Table
+from figures import Table, answer
+from softmax import scipy as drop_in
 
-Table(
-    ("SciPy", "the same call", "with more options", "what to mind"),
-    [
-        ("`special.softmax(x, axis=None)`", "`softmax.scipy.softmax`", "`softmax.softmax(x, axis=-1)`", "the default axis"),
-        ("`special.log_softmax(x, axis=None)`", "`softmax.scipy.log_softmax`", "`softmax.log_softmax(x, axis=-1)`", "the default axis"),
-        ("`special.logsumexp(a, axis=None, b=None)`", "`softmax.scipy.logsumexp`", "`softmax.logsumexp(x, axis=-1, weights=None)`", "the default axis; complex numbers only in softmax.scipy"),
-        ("`special.expit`", "`softmax.scipy.expit`", "`softmax.sigmoid`", "a function, not a ufunc: out=, but no where= or dtype="),
-        ("`special.log_expit`", "`softmax.scipy.log_expit`", "`softmax.log_sigmoid`", "as above"),
-        ("`special.logit`", "`softmax.scipy.logit`", "`softmax.logit`", "as above"),
-        ("`special.softplus`", "-", "`softmax.softplus`", "as above"),
-        ("`stats.entropy(pk)`", "-", "`softmax.entropy(x)`", "takes logits, not probabilities"),
-        ("`stats.entropy(pk, qk)`, `special.rel_entr`", "-", "`softmax.kl_divergence(p_logits, q_logits)`", "takes logits"),
-    ],
-)  # fmt: skip
+# %%
+# Names
+# -----
+#
+# .. list-table::
+#    :header-rows: 1
+#    :widths: auto
+#
+#    * - SciPy
+#      - the same call
+#      - with more options
+#      - what to mind
+#    * - ``special.softmax(x, axis=None)``
+#      - ``softmax.scipy.softmax``
+#      - ``softmax.softmax(x, axis=-1)``
+#      - the default axis
+#    * - ``special.log_softmax(x, axis=None)``
+#      - ``softmax.scipy.log_softmax``
+#      - ``softmax.log_softmax(x, axis=-1)``
+#      - the default axis
+#    * - ``special.logsumexp(a, axis=None, b=None)``
+#      - ``softmax.scipy.logsumexp``
+#      - ``softmax.logsumexp(x, axis=-1, weights=None)``
+#      - the default axis; complex numbers only in softmax.scipy
+#    * - ``special.expit``
+#      - ``softmax.scipy.expit``
+#      - ``softmax.sigmoid``
+#      - a function, not a ufunc: out=, but no where= or dtype=
+#    * - ``special.log_expit``
+#      - ``softmax.scipy.log_expit``
+#      - ``softmax.log_sigmoid``
+#      - as above
+#    * - ``special.logit``
+#      - ``softmax.scipy.logit``
+#      - ``softmax.logit``
+#      - as above
+#    * - ``special.softplus``
+#      - -
+#      - ``softmax.softplus``
+#      - as above
+#    * - ``stats.entropy(pk)``
+#      - -
+#      - ``softmax.entropy(x)``
+#      - takes logits, not probabilities
+#    * - ``stats.entropy(pk, qk)``, ``special.rel_entr``
+#      - -
+#      - ``softmax.kl_divergence(p_logits, q_logits)``
+#      - takes logits
 
 # %%
 # Differences that can be seen
@@ -43,54 +72,31 @@ Table(
 # Both libraries were asked when this page was built; "warns" stands behind an answer that came with
 # a warning.
 
-NAN, INF = np.nan, np.inf
-
-
-def answer(function, *arguments, **options):
-    """Return what a call gives, as text."""
-    with warnings.catch_warnings(record=True, action="always") as caught:
-        try:
-            result = function(*arguments, **options)
-        except Exception as error:  # whatever a library raises is its answer
-            return f"{type(error).__name__}"
-    text = np.array2string(np.asarray(result), precision=6, separator=", ", threshold=8)
-    return f"`{text}`{', warns' if caught else ''}"
-
-
-def asked(question, name, *arguments, ours=softmax, **options):
-    """Return a row: the question, SciPy's answer and ours."""
-    theirs = getattr(special, {"sigmoid": "expit", "log_sigmoid": "log_expit"}.get(name, name))
-    return (
-        question,
-        answer(theirs, *arguments, **options),
-        answer(getattr(ours, name), *arguments, **options),
-    )
-
-
 matrix = [[0.0, 0.0], [0.0, 0.0]]
+calls = {
+    "`softmax` of a 2 x 2 matrix of zeros": ("softmax", matrix),
+    "`softmax([1, inf])`": ("softmax", [1.0, np.inf]),
+    "`softmax([inf, inf])`": ("softmax", [np.inf, np.inf]),
+    "`softmax([-inf, -inf])`": ("softmax", [-np.inf, -np.inf]),
+    "`log_softmax([1, inf])`": ("log_softmax", [1.0, np.inf]),
+    "`log_softmax([0, -40])`": ("log_softmax", [0.0, -40.0]),
+    "`logsumexp([-inf, -inf])`": ("logsumexp", [-np.inf, -np.inf]),
+    "`logsumexp([])`": ("logsumexp", []),
+    "`softmax([])`": ("softmax", []),
+    "`softmax` of `uint8` [0, 255]": ("softmax", np.array([0, 255], np.uint8)),
+    "`softmax(['a'])`": ("softmax", ["a"]),
+}
 Table(
     ("call", f"SciPy {scipy.__version__}", "softmax"),
     [
-        asked("`softmax` of a 2 x 2 matrix of zeros", "softmax", matrix),
-        asked("the same with `axis=-1`", "softmax", matrix, axis=-1),
-        asked("`softmax([1, inf])`", "softmax", [1.0, INF]),
-        asked("`softmax([inf, inf])`", "softmax", [INF, INF]),
-        asked("`softmax([-inf, -inf])`", "softmax", [-INF, -INF]),
-        asked("`log_softmax([1, inf])`", "log_softmax", [1.0, INF]),
-        asked("`log_softmax([0, -40])`", "log_softmax", [0.0, -40.0]),
-        asked("`logsumexp([-inf, -inf])`", "logsumexp", [-INF, -INF]),
-        asked("`logsumexp([])`", "logsumexp", []),
-        asked("`softmax` of `uint8` [0, 255]", "softmax", np.array([0, 255], np.uint8)),
-        asked("`softmax([])`", "softmax", []),
-        asked("`softmax(['a'])`", "softmax", ["a"]),
+        (call, answer(getattr(special, name), x), answer(getattr(softmax, name), x))
+        for call, (name, x) in calls.items()
     ],
 )
 
 # %%
 # The first row is the one to look for in a program: without an axis SciPy takes all entries
-# together. :mod:`softmax.scipy` does as SciPy does there:
-
-from softmax import scipy as drop_in
+# together. ``softmax.scipy`` does as SciPy does there:
 
 print(drop_in.softmax(matrix))
 print(drop_in.logsumexp([1j, 1j]), special.logsumexp([1j, 1j]))
@@ -105,7 +111,7 @@ print(drop_in.logsumexp([1j, 1j]), special.logsumexp([1j, 1j]))
 
 x = np.random.default_rng(0).normal(0, 3, 1000)
 rows = []
-for dtype in (np.float16, np.float32, np.float64, np.longdouble, np.int64):
+for dtype in (np.float16, np.float32, np.float64, np.int64):
     given = x.astype(dtype)
     exact = special.softmax(given.astype(np.longdouble))
     row = [f"`{np.dtype(dtype)}`"]

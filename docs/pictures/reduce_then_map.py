@@ -37,7 +37,7 @@ def draw():
         bottom = 3.5 - 1.05 * i
         box(ax, (6.25, bottom), 2.05, 0.7, function, result, RESULT)
         arrow(ax, (5.45, 1.95), (6.2, bottom + 0.35), ink)
-    ax.text(5.35, 2.85, "map over x", ha="center", va="center", style="italic")
+    ax.text(5.0, 2.85, "map over x", ha="center", va="center", style="italic")
     ax.text(
         4.77, 0.75, "logsumexp = N ln 2 + ln S", ha="center", va="center", fontsize=9, wrap=True
     )
