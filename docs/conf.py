@@ -14,6 +14,8 @@ import softmax
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = map(str, (DOCS, DOCS / "extensions", DOCS / "pictures", DOCS.parent))
 
+import drawings
+
 project = "softmax"
 author = "the softmax developers"
 version = release = softmax.__version__
@@ -51,6 +53,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_", "__repr__"),
     "ignore_repr_types": r"matplotlib\.|function",
     "image_srcset": ["2x"],
+    "default_thumb_file": drawings.draw_thumbnail(DOCS / "_build" / "thumbnail.png"),
     "backreferences_dir": "backreferences",
     "doc_module": ("softmax",),
     "remove_config_comments": True,

@@ -101,7 +101,7 @@ def bandwidth():
     """Draw bytes a second against the length of rows, on one thread; return the Axes."""
     rows = [row for row in SPEED["rows"] if row["variant"] == "sweep" and row["result"] == "out"]
     rows = sorted((row for row in rows if row["threads"] == 1), key=lambda row: row["shape"][-1])
-    axes = axes_for(None, (6.4, 4.0))
+    axes = axes_for(None, (6.4, 3.6))
     for i, name in enumerate((OURS, *PEERS, "baseline")):
         points = [
             (row["shape"][-1], 2e-3 * row["nbytes"] / row["microseconds"][name])

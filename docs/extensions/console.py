@@ -41,7 +41,8 @@ def output_of(command, folder):
     """Return what a command prints on an ordinary terminal, without colours."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "88",
+        "COLUMNS": "80",
+        "TYPER_USE_RICH": "0",
         "NO_COLOR": "1",
         "PYTHONWARNINGS": "error",
     }

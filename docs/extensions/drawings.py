@@ -5,6 +5,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import reduce_then_map
 
+from softmax import plot
+
 DRAWINGS = {"reduce_then_map": reduce_then_map.draw}
 
 
@@ -19,6 +21,15 @@ def draw_all(app):
                     folder / f"{name}-{paper}.svg", transparent=True, metadata={"Date": None}
                 )
                 plt.close(figure)
+
+
+def draw_thumbnail(path):
+    """Draw what stands for a page without a picture of its own."""
+    path.parent.mkdir(exist_ok=True)
+    axes = plot.probabilities([1.0, 2.0, 3.0])
+    axes.figure.savefig(path, dpi=60)
+    plt.close(axes.figure)
+    return str(path)
 
 
 def setup(app):

@@ -9,8 +9,6 @@ here by ``make results``. Run them to see your own machine.
 
 import measured
 
-print(measured.circumstances(measured.ACCURACY))
-
 # %%
 # Accuracy
 # --------
@@ -23,7 +21,8 @@ print(measured.circumstances(measured.ACCURACY))
 # package to; in double precision, sums of terms of both signs are measured at the size of the
 # terms.
 
-print("rows of", ", ".join(f"{length:,}" for length in measured.ACCURACY["lengths"]), "entries")
+print(measured.circumstances(measured.ACCURACY))
+print("Rows of", ", ".join(f"{length:,}" for length in measured.ACCURACY["lengths"]), "entries")
 measured.errors("float32")
 
 # %%

@@ -63,7 +63,7 @@ from figures import Table
 #      - logits; temperature, top-k, top-p and min-p are options
 #    * - ``distributions.Categorical(logits=x).entropy()``
 #      - ``entropy(x)``
-#      - -
+#      -
 #    * - ``F.one_hot(x.argmax(-1), K)``
 #      - ``hardmax(x)``
 #      - ties share, unless ties='first'
@@ -72,7 +72,7 @@ from figures import Table
 #      - loss and gradient in one pass
 #    * - ``torch.func.jvp``, ``vjp`` of softmax
 #      - ``softmax_jvp``, ``softmax_vjp``
-#      - -
+#      -
 #    * - ``F.cross_entropy(F.linear(X, W), y)``
 #      - ``linear_cross_entropy(X, W, y)``
 #      - logits are never kept

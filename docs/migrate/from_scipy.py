@@ -53,15 +53,15 @@ from softmax import scipy as drop_in
 #      - ``softmax.logit``
 #      - as above
 #    * - ``special.softplus``
-#      - -
+#      -
 #      - ``softmax.softplus``
 #      - as above
 #    * - ``stats.entropy(pk)``
-#      - -
+#      -
 #      - ``softmax.entropy(x)``
 #      - takes logits, not probabilities
 #    * - ``stats.entropy(pk, qk)``, ``special.rel_entr``
-#      - -
+#      -
 #      - ``softmax.kl_divergence(p_logits, q_logits)``
 #      - takes logits
 
