@@ -32,8 +32,8 @@ def circumstances(results):
     )
 
 
-def errors(dtype, with_options=True):
-    """Return the largest errors in one dtype: over rows of N(0, 3) / over any inputs."""
+def errors(dtype, options=False):
+    """Return largest errors, over rows of N(0, 3) / any inputs: of functions, or of options."""
     names = ACCURACY["peers"]
     return Table(
         ("function", "promised", *names),
@@ -49,7 +49,7 @@ def errors(dtype, with_options=True):
                 ),
             )
             for row in ACCURACY["rows"]
-            if row["dtype"] == dtype and (with_options or "(" not in row["function"])
+            if row["dtype"] == dtype and ("(" in row["function"]) == options
         ],
     )
 

@@ -128,7 +128,9 @@ def test_texts_with_commands_are_found():
     for document in ("README.md", "CONTRIBUTING.md", "docs/pages/start.rst"):
         assert document in found
     assert "softmax fit iris" in commands("docs/pages/start.rst")
-    assert "softmax fit flowers.csv --target species" in commands("README.md")
+    assert "softmax predict flowers.safetensors more-flowers.csv > species.csv" in commands(
+        "README.md"
+    )
 
 
 def test_every_command_is_described():

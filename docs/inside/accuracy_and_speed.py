@@ -26,6 +26,11 @@ print("Rows of", ", ".join(f"{length:,}" for length in measured.ACCURACY["length
 measured.errors("float32")
 
 # %%
+# The same with options, where a peer that has none of its own gets what its users would write:
+
+measured.errors("float32", options=True)
+
+# %%
 # Double precision:
 
 measured.errors("float64")

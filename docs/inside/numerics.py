@@ -241,4 +241,4 @@ print("softmax:", softmax.softmax(scores))
 # subnormal results, the extremes of the dtype and more). inf stands for an infinity or a nan where
 # the result is finite. :doc:`accuracy_and_speed` has the date, the machine and the other dtypes.
 
-measured.errors("float32", with_options=False)
+measured.errors("float32")

@@ -23,7 +23,7 @@ from figures import Table
 #
 # .. list-table::
 #    :header-rows: 1
-#    :widths: auto
+#    :widths: 38 32 30
 #
 #    * - PyTorch
 #      - softmax

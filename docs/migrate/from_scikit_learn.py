@@ -21,7 +21,7 @@ from softmax.learn import SigmoidRegression, SoftmaxRegression
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
-theirs = LogisticRegression(tol=1e-6, max_iter=10_000).fit(X, y)
+theirs = LogisticRegression(solver="newton-cg", tol=1e-8).fit(X, y)
 ours = SoftmaxRegression(tol=1e-8).fit(X, y)
 print("scikit-learn", sklearn.__version__)
 print(f"largest difference of a probability: "
@@ -33,7 +33,7 @@ print(f"largest difference of a probability: "
 #
 # .. list-table::
 #    :header-rows: 1
-#    :widths: auto
+#    :widths: 38 32 30
 #
 #    * - scikit-learn
 #      - softmax
@@ -64,15 +64,14 @@ print(f"largest difference of a probability: "
 # Parameters
 # ----------
 
-default = {**LogisticRegression().get_params(), **{"-": "-"}}
-own = SoftmaxRegression().get_params()
+default, own = LogisticRegression().get_params(), SoftmaxRegression().get_params()
 remarks = {
     "tol": "share of the optimum that the answer is certified to be within; theirs is a gradient",
     "max_iter": "most steps",
     "solver": "there is one, for every penalty and size",
     "penalty": "deprecated there; l1_ratio and C=np.inf say it",
     "l1_ratio": "0 is L2, 1 is L1, between is elastic net",
-    "dual": "-",
+    "dual": "chooses between solvers there",
     "intercept_scaling": "intercepts carry no penalty",
     "n_jobs": "threads: `softmax.set_num_threads`, OMP_NUM_THREADS",
     "class_weight": "the same, as mapping or 'balanced'",
@@ -93,9 +92,9 @@ Table(
             f"`{name}`",
             f"`{default[name]!r}`" if name in default else "-",
             f"`{own[name]!r}`" if name in own else "-",
-            remarks[name],
+            remarks.get(name, "-"),
         )
-        for name in dict.fromkeys([*own, *LogisticRegression().get_params()])
+        for name in dict.fromkeys([*own, *default])
     ],
 )
 
@@ -168,7 +167,7 @@ search = GridSearchCV(
     make_pipeline(StandardScaler(), SoftmaxRegression()),
     {"softmaxregression__C": [0.01, 0.1, 1.0]},
 )
-print(search.fit(X, y).best_params_, f"{search.best_score_:.3f}")
+print(search.fit(X2, y2).best_params_, f"{search.best_score_:.3f}")
 
 # %%
 # Other attributes

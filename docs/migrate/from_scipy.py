@@ -22,7 +22,7 @@ from softmax import scipy as drop_in
 #
 # .. list-table::
 #    :header-rows: 1
-#    :widths: auto
+#    :widths: 27 22 27 24
 #
 #    * - SciPy
 #      - the same call
