@@ -4,12 +4,13 @@
     make results ARGS="--accuracy FILE --speed FILE"   from other files, such as those of a part
 
 accuracy.json keeps for each function and dtype the largest error over rows of N(0, 3) and that over
-all families of inputs. speed.json keeps medians in microseconds. pytorch.json holds PyTorch's
-answers to the questions of `benchmarks.migration`.
+all families of inputs; speed.json medians in microseconds; training.json a line for each data set.
+pytorch.json holds PyTorch's answers to the questions of `benchmarks.migration`.
 """
 
 import argparse
 import json
+import re
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -31,10 +32,12 @@ def main() -> int:
     )
     parser.add_argument("--accuracy", type=Path, default=RESULTS / "accuracy.json")
     parser.add_argument("--speed", type=Path, default=RESULTS / "speed.json")
+    parser.add_argument("--training", type=Path, default=RESULTS / "training.json")
     arguments = parser.parse_args()
     for name, path, condense in (
         ("accuracy", arguments.accuracy, accuracy),
         ("speed", arguments.speed, speed),
+        ("training", arguments.training, training),
     ):
         if path.exists():
             publish(name, condense(json.loads(path.read_text())))
@@ -102,6 +105,13 @@ def speed(results: dict) -> dict:
                 }
             )
     return {"machine": results["machine"], "peers": [OURS, *RIVALS], "rows": rows}
+
+
+def training(results: dict) -> dict:
+    """Return the lines without the aims of this project."""
+    lines = [re.sub(r" \(wanted .*?\)", "", line) for line in results["lines"]]
+    kept = {key: results[key] for key in ("machine", "threads")}
+    return kept | {"rows": [{"line": line} for line in lines if "no data" not in line]}
 
 
 def rounded(number: float) -> float:

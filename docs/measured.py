@@ -16,14 +16,14 @@ def read(name):
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-ACCURACY, SPEED = read("accuracy"), read("speed")
+ACCURACY, SPEED, TRAINING = read("accuracy"), read("speed"), read("training")
 OURS, *PEERS = SPEED["peers"]
 
 
 def circumstances(results):
     """Return when, on what and with what something was measured, as text."""
     machine = results["machine"]
-    days = sorted({row.get("date", machine["date"]) for row in results["rows"]})
+    days = sorted({row["date"] for row in results["rows"] if "date" in row} or {machine["date"]})
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
         f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} on"
