@@ -66,7 +66,7 @@ print(f"{np.abs(model.coef_.sum(axis=0)).max():.1e}")
 # Two classes: logistic regression
 # --------------------------------
 #
-# With two classes the redundancy is half of everything. The probability of the second class is
+# With two classes the redundant vector is half of all parameters. The probability of the second is
 # :math:`\sigma(\theta' \cdot x)` with :math:`\theta' = \theta_2 - \theta_1`, and models convert
 # both ways without loss.
 

@@ -68,5 +68,5 @@ rows = model.vectors_[[model.vocabulary_[word] for word in chosen]]
 plot.embedding(rows, chosen, groups=owners)
 
 # %%
-# A thousand words teach little; :doc:`/gallery/plot_word_vectors` trains on twenty thousand
+# A thousand words teach little; :doc:`/gallery/plot_word_vectors` trains on eleven thousand
 # posts.

@@ -2,11 +2,11 @@ r"""
 Numerics
 ========
 
-Probabilities here are within 2 units in the last place (ulp), log-probabilities and losses within
-3, gradients within 4, for slices of any length and next to 0 too. The usual way of computing
-softmax is off by tens of ulp. This page derives where the digits go, and how they are kept at no
-cost. One ulp is the distance between neighbouring numbers at the size of the exact result, in the
-dtype of the result.
+Probabilities here are within 2 units in the last place (ulp), log-probabilities and cross-entropy
+within 3, its gradient within 4, for slices of any length and next to 0 too. The usual way of
+computing softmax is off by tens of ulp. This page derives where the digits go, and how they are
+kept at no cost. One ulp is the distance between neighbouring numbers at the size of the exact
+result, in the dtype of the result.
 """
 
 import matplotlib.pyplot as plt
