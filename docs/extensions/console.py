@@ -24,6 +24,7 @@ class Console(SphinxDirective):
     has_content = True
 
     def run(self):
+        self.env.note_reread()  # what a command prints may change where the page does not
         folders = self.env.temp_data.setdefault("console_folder", [])
         if not folders:
             folders.append(tempfile.TemporaryDirectory())
@@ -42,7 +43,6 @@ def output_of(command, folder):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "80",
-        "TYPER_USE_RICH": "0",
         "NO_COLOR": "1",
         "PYTHONWARNINGS": "error",
     }
