@@ -108,10 +108,14 @@ def speed(results: dict) -> dict:
 
 
 def training(results: dict) -> dict:
-    """Return the lines without the aims of this project."""
-    lines = [re.sub(r" \(wanted .*?\)", "", line) for line in results["lines"]]
+    """Return the lines, with ratios in the words of the page and without aims."""
+    lines = [
+        re.sub(r" \(wanted .*?\)", "", re.sub(r"([\d.]+) times faster", r"ratio \1", line))
+        for line in results["lines"]
+        if not line.endswith("no data")
+    ]
     kept = {key: results[key] for key in ("machine", "threads")}
-    return kept | {"rows": [{"line": line} for line in lines if "no data" not in line]}
+    return kept | {"rows": [{"line": line} for line in lines]}
 
 
 def rounded(number: float) -> float:
