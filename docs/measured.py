@@ -89,12 +89,18 @@ def times(operation, dtype, threads=1):
         [
             (
                 f"{' x '.join(map(str, row['shape']))}, {'first' if row['axis'] == 0 else 'last'}",
-                *(row["microseconds"].get(name, "-") for name in (OURS, *PEERS)),
+                *(microseconds(row, name) for name in (OURS, *PEERS)),
                 ratio(row),
             )
             for row in measured_groups()[operation, "plain", dtype, threads]
         ],
     )
+
+
+def microseconds(row, name):
+    """Return a time to three figures, a dash where there is none."""
+    time = row["microseconds"].get(name, "-")
+    return time if time == "-" or time < 100 else round(time)
 
 
 def bandwidth():
