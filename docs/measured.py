@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from figures import Table, shown
-from softmax.plot.style import axes_for, ink, line_look
+from softmax.plot.style import PALETTE, axes_for, ink, line_look
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -114,7 +114,9 @@ def bandwidth():
             for row in rows
             if name in row["microseconds"]
         ]
-        look = line_look(i) if name != "baseline" else {"color": ink(axes), "linestyle": ":"}
+        look = {"color": ink(axes), "linestyle": ":"}
+        if name != "baseline":
+            look = {**line_look(i), "color": PALETTE[i]}
         axes.plot(
             *zip(*points, strict=True), label="a copy" if name == "baseline" else name, **look
         )
