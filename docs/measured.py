@@ -25,11 +25,16 @@ def circumstances(results):
     machine = results["machine"]
     days = sorted({row["date"] for row in results["rows"] if "date" in row} or {machine["date"]})
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    return (
+    lines = [
         f"Measured {' to '.join(dict.fromkeys((days[0], days[-1])))} on"
-        f" {machine['cpu'].get('Model name', machine['system'])}, {machine['system']}.\n"
-        f"Python {machine['python']}, {versions}."
-    )
+        f" {machine['cpu'].get('Model name', machine['system'])}, {machine['system']}.",
+        f"Python {machine['python']}, {versions}.",
+    ]
+    if "lengths" in results:
+        lines.append(
+            f"Rows of {', '.join(f'{length:,}' for length in results['lengths'])} entries."
+        )
+    return "\n".join(lines)
 
 
 def errors(dtype, options=False):

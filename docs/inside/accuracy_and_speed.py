@@ -22,7 +22,6 @@ import measured
 # terms.
 
 print(measured.circumstances(measured.ACCURACY))
-print("Rows of", ", ".join(f"{length:,}" for length in measured.ACCURACY["lengths"]), "entries")
 measured.errors("float32")
 
 # %%
