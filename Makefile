@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 SOURCES := pyproject.toml CMakeLists.txt $(shell find src native -type f -not -name '*.so' -not -name '*.pyc')
 
-.PHONY: help demo test browser lint bench accuracy docs clean
+.PHONY: help demo test browser lint bench accuracy results docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,8 +37,14 @@ bench: $(VENV)/bench ## Speed side by side with SciPy, PyTorch, JAX, ONNX Runtim
 accuracy: $(VENV)/bench ## Largest error in ulp, side by side with SciPy, PyTorch, JAX
 	$(BIN)/python -m benchmarks.accuracy $(ARGS)
 
+results: $(VENV)/bench ## Put what bench and accuracy found into docs/results
+	$(BIN)/python -m benchmarks.publish $(ARGS)
+
 docs: $(VENV)/docs ## Build the documentation into docs/_build
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	mkdir -p docs/_build/source
+	rm -f docs/_build/source/*.rst
+	cp -p docs/pages/*.rst docs/_build/source
+	$(BIN)/sphinx-build -W --keep-going -b html -c docs docs/_build/source docs/_build/html
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf $(VENV) build docs/_build

@@ -3,6 +3,7 @@
     make bench                                   after everything else, about an hour
     python -m benchmarks.training digits mnist   a part of it, in .venv
 
+The lines land in benchmarks/results as training.json, those of a part in benchmarks/results/part.
 The optimum is bounded from below by the duality gap of a long float64 run. Each of scikit-learn's
 solvers gets the loosest tol on a grid with which it comes within 1e-4 of that, relatively; the
 fastest of them is the peer. Both then take turns. On one thread the time is the processor's: that
@@ -23,11 +24,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, report
 from benchmarks.peer import interrupts_deferred
 from benchmarks.progress import progress
 
 DATA = Path(os.environ.get("SOFTMAX_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+RESULTS = Path(__file__).resolve().parent / "results"
 WITHIN = 1e-4
 TOLERANCES = [10 ** (-step / 2) for step in range(2, 15)]
 PATIENCE = 300.0  # seconds of one fit, after which a solver is given up
@@ -115,6 +117,8 @@ def main() -> int:
     if os.environ.get("OMP_NUM_THREADS") != environment["OMP_NUM_THREADS"]:
         os.execve(sys.executable, [*sys.orig_argv], environment)  # read once, at import
     machine.pin(arguments.threads)
+    results = {"machine": machine.describe(), "threads": arguments.threads, "lines": []}
+    directory = RESULTS / ("part" if arguments.names else "")
     asked = parts(arguments.names)
     try:
         with interrupts_deferred():
@@ -125,7 +129,10 @@ def main() -> int:
             shown.note(f"{machine.cpu_model(machine.describe())}, threads: {arguments.threads}")
             for name, measured in asked.items():
                 shown.begin(name)
-                shown.done(measured())
+                line = measured()
+                results["lines"].append(line)
+                report.write_text(directory / "training.json", json.dumps(results, indent=1))
+                shown.done(line)
     except KeyboardInterrupt:
         print("Stopped; what was measured stands above.")
         return 130

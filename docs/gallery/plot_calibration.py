@@ -9,6 +9,7 @@ and leaves every prediction as it is.
 The images are MNIST where the file is at hand, else the small digits of scikit-learn.
 """
 
+import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ from sklearn.metrics import log_loss
 from softmax import plot
 from softmax.learn import SoftmaxRegression, TemperatureScaling, expected_calibration_error
 
-MNIST = Path("../shared/data/mnist.npz")
+MNIST = Path(os.environ.get("SOFTMAX_DATA", "../shared/data"), "mnist.npz")
 
 if MNIST.exists():
     with np.load(MNIST) as file:

@@ -11,6 +11,7 @@ The corpus is 20 Newsgroups, from the file where it is at hand, else as scikit-l
 
 import json
 import lzma
+import os
 import re
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ import matplotlib.pyplot as plt
 from softmax import plot
 from softmax.learn import SkipGram
 
-NEWS = Path("../shared/data/20news.jsonl.xz")
+NEWS = Path(os.environ.get("SOFTMAX_DATA", "../shared/data"), "20news.jsonl.xz")
 
 
 def posts(split):

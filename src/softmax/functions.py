@@ -201,7 +201,7 @@ def logsumexp(
 def cumulative_logsumexp(
     x: npt.ArrayLike, axis: Axis = -1, *, reverse: bool = False, out: Array | None = None
 ) -> Any:
-    """Return the logsumexp of the first 1, 2, 3, ... entries of each slice.
+    """Return the logsumexp of each entry and all before it, along each slice.
 
     Parameters
     ----------

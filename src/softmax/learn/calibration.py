@@ -47,7 +47,7 @@ class TemperatureScaling(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     temperature_ : float
         The temperature, within `bounds`. Of vector scaling: where it started from.
     scale_ : ndarray of shape (n_classes,)
-        Factors of the logits; 1 / temperature_ each for one temperature.
+        Factors of the logits; 1 / `temperature_` each for one temperature.
     offset_ : ndarray of shape (n_classes,)
         What is added then; zero for one temperature.
     classes_ : ndarray of shape (n_classes,)

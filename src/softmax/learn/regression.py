@@ -121,11 +121,11 @@ class SoftmaxRegression(LinearPrediction, SavedAsFile, OnlineTraining):
     Training starts from the optimum of a sample where there are many rows, or from the means of the
     classes where there are many classes or columns; what leads there is not counted.
 
-    The bound on the distance to the optimum is the duality gap, for r = 0 |gradient|^2 C S / 2,
-    with a share for the intercept to second order. Where the penalty is so weak that this bound
-    says nothing (a thousand times the distance that second derivatives predict), training ends
-    where that prediction, the Newton decrement, is a tenth of `tol`; `duality_gap_` stays the
-    bound.
+    The bound on the distance to the optimum is the duality gap, for r = 0
+    :math:`|\nabla|^2 C S / 2`, with a share for the intercept to second order. Where the penalty is
+    so weak that this bound says nothing (a thousand times the distance that second derivatives
+    predict), training ends where that prediction, the Newton decrement, is a tenth of `tol`;
+    `duality_gap_` stays the bound.
 
     Data in float32 stay float32, as do the model and the probabilities.
 
