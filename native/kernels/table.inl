@@ -33,8 +33,7 @@ void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing)
       strips ? weigh_strips<D, T, B, C>(job, first, count)
              : run_weighted<D, T, B, C>(job, slice_at(job, first));
     });
-  if (job.traversal == Traversal::batches) 
-    return run_batch<D, T>(job, first, count, outgoing);
+  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count, outgoing);
   if (job.op == Op::derivative) return run_derivative<D, T>(job, slice_at(job, first));
   job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
 }
