@@ -122,6 +122,4 @@ void give_back_memory(void* data) {
   munmap(block, size);
 }
 
-size_t kept_memory() { return shelf.bytes; }
-
 }  // namespace softmax

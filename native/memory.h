@@ -20,7 +20,4 @@ void give_back_memory(void* data);
 // How many bytes can be read and written at what `take_memory` returned.
 size_t memory_size(const void* data);
 
-// Bytes that are kept at present.
-size_t kept_memory();
-
 }  // namespace softmax
