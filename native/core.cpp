@@ -1,7 +1,7 @@
 // softmax._core: the module and its functions.
 #include "calls.h"
 #include "plain.h"
-#include "sparse_calls.h"
+#include "products.h"
 
 namespace softmax {
 namespace {
@@ -157,6 +157,7 @@ NB_MODULE(_core, m) {
         sparse_product(indptr, indices, data, dense, out, transposed);
       },
       "indptr"_a, "indices"_a, "data"_a, "dense"_a, "out"_a, "transposed"_a);
+  m.def("weighted_grams", &weighted_grams, "x"_a, "weights"_a, "out"_a);
   m.def(
       "plain_softmax",
       [](H x, H axis, H temperature, H out) {

@@ -164,6 +164,15 @@ struct CsrJob {
   char* out = nullptr;
 };
 
+// Sums of weighted products of rows with themselves (gram.inl).
+struct GramJob {
+  DType dtype;
+  int64_t rows = 0, width = 0, count = 0;  // of x, and of the matrices
+  const char* x = nullptr;
+  const char* weights = nullptr;  // (rows, count)
+  char* out = nullptr;            // (count, width, width)
+};
+
 // One instruction set's kernels.
 struct Kernels {
   const char* name;
@@ -183,6 +192,8 @@ struct Kernels {
   // Rows, or of a transposed product groups of columns, begin .. end - 1 (sparse.inl).
   void (*sparse)(const CsrJob&, int64_t begin, int64_t end);
   int64_t (*sparse_groups)(const CsrJob&);
+  // Matrices begin .. end - 1 (gram.inl).
+  void (*grams)(const GramJob&, int64_t begin, int64_t end);
 };
 
 }  // namespace softmax

@@ -82,6 +82,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"
 #include "kernels/sparse.inl"
+#include "kernels/gram.inl"
 #include "kernels/table.inl"
 }  // namespace softmax::SOFTMAX_TARGET
 

@@ -25,6 +25,9 @@ struct Neighbours {
   vec<T> v[V];
   int last;  // entries of the last one
 
+  INLINE void load_whole(const T* p) {
+    _Pragma("GCC unroll 4") for (int j = 0; j < V; ++j) v[j] = load(p + j * kWidth<T>);
+  }
   INLINE void load_from(const T* p) {
     _Pragma("GCC unroll 4") for (int j = 0; j < V - 1; ++j) v[j] = load(p + j * kWidth<T>);
     v[V - 1] = load_first(p + (V - 1) * kWidth<T>, last, splat(T(0)));
@@ -82,21 +85,14 @@ void scatter_rows(const CsrJob& job, int64_t at, int last) {
   }
 }
 
-// Calls f with the number of vectors that `count` columns fill, as a type.
-template <class T, class F>
+// Calls f with the number of vectors that `count` columns fill, at most `Most`, as a type.
+template <class T, int Most, class F>
 INLINE void with_vectors(int64_t count, F f) {
   const int vectors = int((count + kWidth<T> - 1) / kWidth<T>);
   const int last = int(count - (vectors - 1) * kWidth<T>);
-  switch (vectors) {
-    case 1:
-      return f(std::integral_constant<int, 1>(), last);
-    case 2:
-      return f(std::integral_constant<int, 2>(), last);
-    case 3:
-      return f(std::integral_constant<int, 3>(), last);
-    default:
-      return f(std::integral_constant<int, kGroupVectors>(), last);
-  }
+  if constexpr (Most > 1)
+    if (vectors < Most) return with_vectors<T, Most - 1>(count, f);
+  f(std::integral_constant<int, Most>(), last);
 }
 
 template <class T, class I>
@@ -105,7 +101,7 @@ void run_sparse(const CsrJob& job, int64_t begin, int64_t end) {
   const int64_t first = job.transposed ? begin * step : 0;
   const int64_t stop = job.transposed ? std::min(end * step, job.width) : job.width;
   for (int64_t at = first; at < stop; at += step)
-    with_vectors<T>(std::min(step, stop - at), [&](auto vectors, int last) {
+    with_vectors<T, kGroupVectors>(std::min(step, stop - at), [&](auto vectors, int last) {
       if (job.transposed)
         scatter_rows<T, I, vectors.value>(job, at, last);
       else

@@ -36,9 +36,9 @@ struct Strip {
   int64_t lines;
   T* x;
   StripAhead ahead;
-  vec<T> max, reference;
-  vec<double> inverse[M], inverse_lo[M];
-  vec<int64_t> ordinary[M];  // slices whose results hold
+  vec<T> max{}, reference{};
+  vec<double> inverse[M]{}, inverse_lo[M]{};
+  vec<int64_t> ordinary[M]{};  // slices whose results hold
 
   void find_max() {
     max = splat(-std::numeric_limits<T>::infinity());

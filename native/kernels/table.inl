@@ -116,6 +116,10 @@ static int64_t sparse_groups(const CsrJob& job) {
   return (job.width + step - 1) / step;
 }
 
+static void grams(const GramJob& job, int64_t begin, int64_t end) {
+  job.dtype == DType::f32 ? run_grams<float>(job, begin, end) : run_grams<double>(job, begin, end);
+}
+
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run,    reduce,   finish, map,
-                         elements,     losses, sampling, sparse, sparse_groups};
+const Kernels kernels = {SOFTMAX_NAME, run,      reduce, finish,        map,  elements,
+                         losses,       sampling, sparse, sparse_groups, grams};

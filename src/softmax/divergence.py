@@ -86,7 +86,7 @@ def kl_divergence(
     p, q = rows_along(given_p, axis), rows_along(given_q, axis)
     t = None if temperatures is None else rows_along(temperatures, axis)
     losses = np.zeros(len(p), wide_dtype(dtype))
-    slopes = np.empty(p.shape, dtype) if return_grad else None
+    slopes = kernels.empty(p.shape, dtype) if return_grad else None
     scale = 1 / max(1, len(p)) if reduction == "mean" else 1.0
     kernel = kernel_for(dtype, kernels, "kl_divergence")
     for part in row_blocks(*p.shape):

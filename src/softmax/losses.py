@@ -155,7 +155,7 @@ def gradient_for(x: Array, return_grad: bool, out: Array | None) -> Array | None
         plain = out.view(np.ndarray)
         if plain.flags.c_contiguous and plain.flags.aligned and separate(x, plain) is x:
             return plain
-    return np.empty(x.shape, x.dtype) if return_grad else None
+    return kernels.empty(x.shape, x.dtype) if return_grad else None
 
 
 def delivered(gradient: Array | None, out: Array | None) -> Array | None:
@@ -177,12 +177,12 @@ def each_loss(
         kernel(x, target.labels, target.weights, losses, gradient, axis, scale, z_loss)
         return losses
     rows = rows_along(x, axis)
-    slopes = None if gradient is None else np.empty(rows.shape, x.dtype)
+    slopes = None if gradient is None else np.ascontiguousarray(rows_along(gradient, axis))
     for part in row_blocks(*rows.shape):
         block = np.ascontiguousarray(rows[part])
         slope = None if slopes is None else slopes[part]
         target.write_losses(kernels, block, part, losses[part], slope, scale, z_loss)
-    if gradient is not None and slopes is not None:
+    if gradient is not None and slopes is not None and not np.may_share_memory(slopes, gradient):
         moved = np.moveaxis(gradient, axis, -1)
         moved[...] = slopes.reshape(moved.shape)
     return losses
@@ -250,7 +250,7 @@ def focal_loss(
     scale = scale_for(reduction, t.total)
     rows = rows_along(x, axis)
     losses = np.zeros(len(rows), wide_dtype(x.dtype))
-    slopes = np.empty(rows.shape, x.dtype) if return_grad else None
+    slopes = kernels.empty(rows.shape, x.dtype) if return_grad else None
     kernel = kernel_for(x.dtype, kernels, "focal_loss")
     for part in row_blocks(*rows.shape):
         block = rows[part].astype(losses.dtype, order="C")
@@ -335,7 +335,7 @@ def binary_cross_entropy(
     if outside.any():
         raise ValueError(f"target must be between 0 and 1, got {t[outside][0]!s}")
     losses = np.empty(x.shape, wide_dtype(x.dtype))
-    slopes = np.empty(x.shape, x.dtype) if return_grad else None
+    slopes = kernels.empty(x.shape, x.dtype) if return_grad else None
     for part in row_blocks(x.size, TERMS_OF_AN_ENTRY):
         entries, holds = (a[part].astype(losses.dtype) for a in (x, t))
         holds = (1 - label_smoothing) * holds + label_smoothing / 2

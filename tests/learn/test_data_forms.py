@@ -162,6 +162,8 @@ from softmax.learn import SoftmaxRegression
 path, n, d = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 y = np.load(path + ".labels.npy")
 SoftmaxRegression(max_iter=1).fit([(np.eye(4, d, dtype=np.float32), np.arange(4))])
+for dtype in (np.float32, np.float64):
+    np.ones((d, 2000), dtype) @ np.ones((2000, d), dtype)  # BLAS takes its working memory
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 room = 4 * n * d // 4
 resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
+from softmax._reference.gram import weighted_grams
 from softmax._reference.losses import (
     cross_entropy,
     cross_entropy_counts,
@@ -67,6 +68,7 @@ __all__ = [
     "softmax_jvp",
     "softmax_vjp",
     "softplus",
+    "weighted_grams",
 ]
 
 

@@ -20,12 +20,14 @@ Böhning (1992), "Multinomial logistic regression algorithm", for the bound. Yan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from softmax._kernels import kernels
 from softmax.learn.preconditioner import Blocks, Columns, Exact, Preconditioner, SharedBlock
 from softmax.learn.rows import backward
 
@@ -43,6 +45,7 @@ __all__ = [
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
+Indices = NDArray[np.intp]
 Structure = Literal["exact", "blocks", "columns"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
@@ -213,43 +216,48 @@ def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
         importance = p * (1 - p)
         if weights is not None:
             importance *= weights[:, None]
-        counts = importance > NEGLIGIBLE * importance.mean(0)
-        roots = np.sqrt(scale * importance)
-        for k in range(n_classes):
-            own = counts[:, k]
-            sample = rows[own] * roots[own, k, None]
-            blocks[k] += sample.T @ sample
+        importance[importance <= NEGLIGIBLE * importance.mean(0)] = 0
+        importance *= scale
+        kernels.weighted_grams(rows, importance, blocks)
     for block in blocks:
         penalised(problem, block, problem.penalty.l2)
     return blocks
 
 
+@cache
+def pairs_of_classes(n_classes: int, coupled: bool) -> tuple[Indices, Indices, Indices]:
+    """Return the classes of each pair (each with itself only, unless coupled), and their place."""
+    first, second = np.triu_indices(n_classes) if coupled else [np.arange(n_classes)] * 2
+    place = np.full((n_classes, n_classes), len(first))
+    place[first, second] = place[second, first] = np.arange(len(first))
+    return first, second, place
+
+
 def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
-    matrix = np.zeros((n_classes, n_columns, n_classes, n_columns))
-    own_blocks = np.einsum("kikj->ikj", matrix)
+    coupled = problem.loss.coupled
+    first, second, place = pairs_of_classes(n_classes, coupled)
+    own = place.diagonal()
+    blocks = np.zeros((len(first) + 1, n_columns, n_columns))  # the last: of classes not coupled
+    pairs = blocks[:-1]
     for rows, p, weights in problem.designs(parameters):
+        shares = p.take(first, axis=1) * -p.take(second, axis=1)
+        shares[:, own] += p
         if weights is not None:
-            rows = rows * np.sqrt(weights)[:, None]
-        own = p if problem.loss.coupled else p * (1 - p)
-        spread = (own[:, :, None] * rows[:, None, :]).reshape(len(p), -1)
-        own_blocks += (rows.T @ spread).reshape(own_blocks.shape)
-        if problem.loss.coupled:
-            matrix -= (spread.T @ spread).reshape(matrix.shape)
-    matrix /= problem.total_weight
-    size = n_classes * n_columns
-    curvature = matrix.reshape(-1)[:: size + 1].reshape(n_classes, n_columns)
+            shares *= weights[:, None]
+        kernels.weighted_grams(rows, shares, pairs)
+    pairs /= problem.total_weight
+    diagonals = pairs.reshape(len(pairs), -1)[:, :: n_columns + 1]
+    diagonals[own, : problem.n_features] += problem.penalty.l2
+    curvature = diagonals[own]
     problem.intercept_curvature = np.maximum(curvature[:, -1], TINY)
-    common = curvature.sum(0) / n_classes**2
-    curvature[:, : problem.n_features] += problem.penalty.l2
-    if problem.loss.coupled:
+    if coupled:
         # Gradients sum to zero over the classes, so that curvature along a shift of all classes
         # is free to choose; without it the intercepts' part is singular.
-        common[: problem.n_features] += problem.penalty.l2 / n_classes
-        shifts = np.einsum("kjlj->klj", matrix)
-        shifts += common
-    return matrix.reshape(size, size)
+        diagonals += curvature.sum(0) / n_classes**2
+    size = n_classes * n_columns
+    return blocks[place].transpose(0, 2, 1, 3).reshape(size, size)
 
 
 def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:

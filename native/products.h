@@ -1,4 +1,5 @@
-// Products with matrices in compressed rows: what scipy.sparse calls CSR.
+// Products that training needs: with matrices in compressed rows, what scipy.sparse calls CSR, and
+// weighted ones of rows with themselves.
 #pragma once
 
 #include <limits>
@@ -67,6 +68,32 @@ inline void sparse_product(nb::handle starts, nb::handle columns, nb::handle val
   if (units == 0) return;
   parallel_for(units, work / units + 1,
                [&](int64_t begin, int64_t end) { kernels.sparse(job, begin, end); });
+}
+
+// Adds to each matrix of `out` the sum over the rows of `x` of their outer products, times a column
+// of `weights`.
+inline void weighted_grams(nb::handle x, nb::handle weights, nb::handle out) {
+  GramJob job;
+  int type, other_type;
+  int64_t size;
+  job.x = contiguous(x, "x", {NPY_FLOAT, NPY_DOUBLE}, type, size);
+  job.weights = contiguous(weights, "weights", {type}, other_type, size);
+  job.out = const_cast<char*>(contiguous(out, "out", {type}, other_type, size));
+  auto* rows = reinterpret_cast<PyArrayObject*>(x.ptr());
+  auto* columns = reinterpret_cast<PyArrayObject*>(weights.ptr());
+  auto* matrices = reinterpret_cast<PyArrayObject*>(out.ptr());
+  if (PyArray_NDIM(rows) != 2 || PyArray_NDIM(columns) != 2 || PyArray_NDIM(matrices) != 3 ||
+      PyArray_DIM(columns, 0) != PyArray_DIM(rows, 0) ||
+      PyArray_DIM(matrices, 0) != PyArray_DIM(columns, 1) ||
+      PyArray_DIM(matrices, 1) != PyArray_DIM(rows, 1) ||
+      PyArray_DIM(matrices, 2) != PyArray_DIM(rows, 1))
+    refuse("out", "a square matrix for each column of weights");
+  job.rows = PyArray_DIM(rows, 0), job.width = PyArray_DIM(rows, 1);
+  job.count = PyArray_DIM(columns, 1);
+  job.dtype = type == NPY_FLOAT ? DType::f32 : DType::f64;
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.count, job.rows * job.width * job.width / 16 + 1,
+               [&](int64_t begin, int64_t end) { kernels.grams(job, begin, end); });
 }
 
 }  // namespace softmax
