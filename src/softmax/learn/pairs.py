@@ -3,6 +3,9 @@
 Where that inverse is rough, the last pair sets its scale. With many parameters the pairs are
 float32: they say where to go, not where the optimum is.
 
+Vectors are added by NumPy. SciPy's BLAS would need one pass less, but it has threads of its own,
+and between products on NumPy's the waiting threads of each keep the other's from the processors.
+
 References
 ----------
 Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.4 (two-loop recursion).
@@ -15,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 from softmax.learn.preconditioner import Preconditioner
 
@@ -37,7 +39,7 @@ class Pairs:
     def __init__(self, size: int) -> None:
         single = size > MANY
         self._dtype = np.dtype(np.float32 if single else np.float64)
-        self._plus = blas.saxpy if single else blas.daxpy  # y + a x
+        self._room = np.empty(size, self._dtype)
         most = max(3, min(MOST, MOST_BYTES // max(2 * self._dtype.itemsize * size, 1)))
         self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=most)
 
@@ -69,7 +71,7 @@ class Pairs:
         shares = []
         for step, change, curvature in reversed(self._pairs):
             share = float(np.dot(step, vector)) / curvature
-            vector = self._plus(change, vector, a=-share)
+            vector -= np.multiply(change, share, out=self._room)
             shares.append(share)
         vector = self._flat(preconditioner(vector.reshape(gradient.shape)))
         if preconditioner.rough and self._pairs:
@@ -78,5 +80,5 @@ class Pairs:
             vector *= curvature / float(np.vdot(change, scaled))
         for (step, change, curvature), share in zip(self._pairs, reversed(shares), strict=True):
             share -= float(np.dot(change, vector)) / curvature
-            vector = self._plus(step, vector, a=share)
+            vector += np.multiply(step, share, out=self._room)
         return np.asarray(vector.reshape(gradient.shape), np.float64)
