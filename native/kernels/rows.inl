@@ -2,8 +2,16 @@
 
 template <class D, class T>
 void stage(const Job& job, const Slice& slice, int64_t first, int64_t count, T* buffer) {
-  gather<D>(slice.x + first * job.x.along, job.x.along, count, buffer);
-  if (slice.where) leave_out(buffer, slice.where + first * job.where.along, job.where.along, count);
+  const char* x = slice.x + first * job.x.along;
+  if (!slice.where) return gather<D>(x, job.x.along, count, buffer);
+  const char* where = slice.where + first * job.where.along;
+  int64_t i = 0;
+  if constexpr (std::is_same_v<decltype(load_widened((const D*)x)), vec<T>>)
+    if (job.x.along == int64_t(sizeof(D)) && job.where.along == 1)
+      for (; i + kWidth<T> <= count; i += kWidth<T>)
+        store(buffer + i, leave_out<T>(load_widened((const D*)x + i), where + i));
+  gather<D>(x + i * job.x.along, job.x.along, count - i, buffer + i);
+  leave_out(buffer + i, where + i * job.where.along, job.where.along, count - i);
 }
 
 // Entries first .. first + count - 1 of a slice as contiguous numbers: in place where they are, in

@@ -85,10 +85,8 @@ void scatter(const T* p, int64_t n, char* to, int64_t stride) {
 // Entries that do not take part become -inf; a mask has a byte for each.
 template <class T>
 INLINE vec<T> leave_out(vec<T> x, const char* where) {
-  typedef signed char mask __attribute__((vector_size(kWidth<T>)));
-  mask bytes;
-  __builtin_memcpy(&bytes, where, sizeof bytes);
-  const auto taken = __builtin_convertvector(bytes, vec<bits<T>>);
+  vec<bits<T>> taken;
+  load_bytes(where, taken);
   return select<T>(taken != 0, x, splat(-std::numeric_limits<T>::infinity()));
 }
 

@@ -80,6 +80,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // load_first / store_first touch only the first `count` elements of memory, store_from those from
 // `first` on; load_wide reads as many floats as there are lanes of double (cheaper than taking a
 // register apart), store_narrow rounds and writes as many.
+// load_bytes reads a byte for each lane and extends its sign.
 // bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -142,6 +143,12 @@ INLINE vec<float> bfloat_to_float(const uint16_t* p) {
 }
 INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
   _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16((__m512i)(v >> 16)));
+}
+INLINE void load_bytes(const char* p, vec<int32_t>& to) {
+  to = (vec<int32_t>)_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p));
+}
+INLINE void load_bytes(const char* p, vec<int64_t>& to) {
+  to = (vec<int64_t>)_mm512_cvtepi8_epi64(_mm_loadu_si64(p));
 }
 #elif SOFTMAX_LEVEL == 3
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -206,6 +213,12 @@ INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
   const __m256i high = (__m256i)(v >> 16);
   _mm_storeu_si128((__m128i*)p, _mm_packs_epi32(_mm256_castsi256_si128(high),
                                                 _mm256_extracti128_si256(high, 1)));
+}
+INLINE void load_bytes(const char* p, vec<int32_t>& to) {
+  to = (vec<int32_t>)_mm256_cvtepi8_epi32(_mm_loadu_si64(p));
+}
+INLINE void load_bytes(const char* p, vec<int64_t>& to) {
+  to = (vec<int64_t>)_mm256_cvtepi8_epi64(_mm_loadu_si32(p));
 }
 #else
 template <class T>
@@ -290,6 +303,10 @@ INLINE vec<float> bfloat_to_float(const uint16_t* p) {
 INLINE void store_high_halves(uint16_t* p, vec<int32_t> v) {
   for (int i = 0; i < 4; ++i) p[i] = uint16_t(v[i] >> 16);
 }
+INLINE void load_bytes(const char* p, vec<int32_t>& to) {
+  to = vec<int32_t>{p[0], p[1], p[2], p[3]};
+}
+INLINE void load_bytes(const char* p, vec<int64_t>& to) { to = vec<int64_t>{p[0], p[1]}; }
 #endif
 
 INLINE vec<double> load_wide(const double* p) { return load(p); }
