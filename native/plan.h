@@ -80,12 +80,12 @@ class Plan {
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
-      if (item >= 4 && adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
+      if (adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.n <= kBatchRow && job.slices > 2)
         job.traversal = Traversal::batches, job.bundle = kBatch;
-    } else if (item >= 4 && job.x.stride[job.dims - 1] == item &&
-               job.y.stride[job.dims - 1] == item && job.shape[job.dims - 1] >= kFewSlices) {
+    } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
+               job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
       job.bundle = kColumns;
       job.run = job.shape[job.dims - 1];

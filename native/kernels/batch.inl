@@ -49,11 +49,12 @@ class Batch {
     for (int r = 0; r < count; ++r) {
       const Slice slice = slice_at(job, first + r);
       T* row = staged + r * room_;
+      next_[r] = slice.x + kBatch * n_ * int64_t(sizeof(D));
+      result_[r] = job.op == Op::logsumexp ? nullptr : slice.y;
       if (stages) stage<D>(job, slice, 0, n_, row);
       x_[r] = stages ? row : (const T*)slice.x;
       y_[r] = kWidens ? row : (T*)slice.y;
     }
-    fetches_ = job.fetch_ahead && !stages;
     lanes_.count = count;
   }
 
@@ -79,9 +80,10 @@ class Batch {
   const int count_;
   const int64_t n_, room_;
   Outgoing<T>* outgoing_;  // or null where results are written at once
-  bool fetches_, guesses_;
+  bool guesses_;
   const T* x_[kBatch];
   T* y_[kBatch];
+  const char *next_[kBatch], *result_[kBatch];  // the same row of the next batch, and the result's
   T* kept_;
   SliceLanes<T, K, Tempered> lanes_;
   Sums<T> sums_[kBatch];
@@ -135,12 +137,11 @@ class Batch {
           sums_[r] =
               sum_terms<false, Tempered, false, true>(x_[r], room, n_, frame, beside, largest_ + r);
       };
-      const T* next = x_[r] + kBatch * n_;
+      using Fetch = Ahead<T, int(sizeof(D))>;
       if (outgoing_)
-        reduce_row(Passing<T>{next, outgoing_->row(r)});
+        reduce_row(Passing<T>{{next_[r]}, outgoing_->row(r)});
       else
-        reduce_row(fetches_ ? Ahead<T>{next, job_.op == Op::logsumexp ? nullptr : y_[r]}
-                            : Ahead<T>());
+        reduce_row(job_.fetch_ahead ? Fetch{next_[r], result_[r]} : Fetch());
     }
     if (outgoing_) outgoing_->deliver(count_);
     if (apart)

@@ -2,29 +2,32 @@
 // not the contiguous one.  The tile is read row by row and stays in the cache between the maximum,
 // the sum and the map.
 
-template <class T>
+template <class D, class T>
 struct Tile {
-  const T* x;
+  const D* x;
   int64_t x_step;  // elements from one row of the tile to the next
-  T* y;
+  D* y;
   int64_t y_step;
   T* kept;    // room for the exponentials, K vectors to a row; or null
   int64_t n;  // rows of the tile = entries of a slice
   // What to fetch meanwhile, a part with each row of the tile: the next tile's entries and where
   // this one's results go.
-  const T* next = nullptr;
+  const D* next = nullptr;
   int64_t next_step = 0;
-  const T* result = nullptr;
+  const D* result = nullptr;
   int64_t result_step = 0;
   bool streams = false;  // whole aligned lines of results go past the caches
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
 
+  template <int K>
+  static constexpr int kRowBytes = K * kWidth<T> * int(sizeof(D));
+
   // Row i: the entries of `count` columns, -inf where they take no part.
   template <int K>
   INLINE group<T, K> row(int64_t i, int count) const {
     constexpr int W = kWidth<T>;
-    group<T, K> v = load_group<K>(x + i * x_step, count, splat(T(0)));
+    group<T, K> v = load_entries<K, T>(x + i * x_step, count);
     if (!where) return v;
     const char* mask = where + i * where_step;
     char copied[K * W];
@@ -96,16 +99,16 @@ struct ColumnSums<double, K> {
 // Largest entries of the columns.  On the way the tile is copied to where its exponentials will be
 // kept: rows that lie a power of two apart would push each other out of the cache before the second
 // reading.
-template <int K, class T>
-INLINE group<T, K> column_max(const Tile<T>& tile, int count) {
+template <int K, class D, class T>
+INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   group<T, K> m;
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
-  const bool copies = tile.kept && tile.kept != tile.x;
+  const bool copies = tile.kept && (const void*)tile.kept != tile.x;
   const bool far = tile.x_step > K * kWidth<T>;
   for (int64_t i = 0; i < tile.n; ++i) {
     // Rows of a tile are far apart: the hardware does not see them coming.
     if (far)
-      for (int line = 0; line < K * kVectorBytes; line += 64)
+      for (int line = 0; line < tile.template kRowBytes<K>; line += 64)
         __builtin_prefetch((const char*)(tile.x + (i + 16) * tile.x_step) + line);
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
@@ -115,8 +118,8 @@ INLINE group<T, K> column_max(const Tile<T>& tile, int count) {
 }
 
 // Sums the exponentials, keeping them if Keep.
-template <bool Keep, class T, int K, bool Tempered>
-void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
+template <bool Keep, class D, class T, int K, bool Tempered>
+void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
   ColumnSums<T, K> sums;
   constexpr int columns = K * kWidth<T>;
   alignas(kVectorBytes) T passing[2][columns];
@@ -126,7 +129,7 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
                                : tile.template row<K>(i, lanes.count);
     const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
     place = Keep ? tile.kept + i * columns : passing[i & 1];
-    for (int line = 0; line < K * kVectorBytes; line += 64) {
+    for (int line = 0; line < tile.template kRowBytes<K>; line += 64) {
       if (tile.next) __builtin_prefetch((const char*)(tile.next + i * tile.next_step) + line, 0, 2);
       if (tile.result)
         __builtin_prefetch((const char*)(tile.result + i * tile.result_step) + line, 1, 2);
@@ -148,54 +151,54 @@ void sum_columns(const Tile<T>& tile, SliceLanes<T, K, Tempered>& lanes) {
   lanes.correct();
 }
 
-template <bool Streams, class T, int K>
-void scale_columns(const Tile<T>& tile, int count, const LaneScale<T, K>& scale) {
+template <bool Streams, class D, class T, int K>
+void scale_columns(const Tile<D, T>& tile, int count, const LaneScale<T, K>& scale) {
   const T* kept = tile.kept;
-  T* y = tile.y;
+  D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, kept += K * kWidth<T>, y += tile.y_step) {
     group<T, K> e, p;
     EACH e.v[k] = load(kept + k * kWidth<T>);
     EACH p.v[k] = product(e.v[k], scale.factor.v[k], scale.factor_lo.v[k]);
     EACH p.v[k] = e.v[k] == scale.kept.v[k] ? scale.top.v[k] : p.v[k];
-    if constexpr (Streams)
+    if constexpr (Streams && std::is_same_v<D, T>)
       EACH stream(y + k * kWidth<T>, p.v[k]);
     else
-      store_group(y, count, p);
+      store_entries(y, count, p);
   }
 }
 
 // The same with the exponentials computed again.
-template <class T, int K, bool Tempered>
-void exp_columns(const Tile<T>& tile, const SliceLanes<T, K, Tempered>& lanes,
+template <class D, class T, int K, bool Tempered>
+void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const LaneScale<T, K>& scale) {
-  T* y = tile.y;
+  D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
     EACH p.v[k] = product(e.v[k], scale.factor.v[k], scale.factor_lo.v[k]);
     EACH p.v[k] = e.v[k] == scale.kept.v[k] ? scale.top.v[k] : p.v[k];
-    store_group(y, lanes.count, p);
+    store_entries(y, lanes.count, p);
   }
 }
 
-template <class T, int K, bool Tempered>
-void log_columns(const Tile<T>& tile, const SliceLanes<T, K, Tempered>& lanes,
+template <class D, class T, int K, bool Tempered>
+void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const group<T, K>& hi, const group<T, K>& lo) {
-  T* y = tile.y;
+  D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> v = tile.template row<K>(i, lanes.count);
     EACH v.v[k] = centred<Tempered>(single<T>(v.v[k]), lanes.max.v[k], lanes.frame.inverse.v[k],
                                     lanes.frame.inverse_lo.v[k])
                       .v[0];
     EACH v.v[k] = (v.v[k] - hi.v[k]) - lo.v[k];
-    store_group(y, lanes.count, v);
+    store_entries(y, lanes.count, v);
   }
 }
 
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
 // ordinary.
-template <int K, bool Tempered, class T>
-bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
+template <int K, bool Tempered, class D, class T>
+bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) {
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!set_temperatures(job, first, lanes)) return false;
@@ -225,26 +228,26 @@ bool run_tile(const Job& job, const Tile<T>& tile, int64_t first, int count) {
     return true;
   }
   if (!lanes.logsumexp(hi)) return false;
-  store_group(tile.y, count, hi);
+  store_entries(tile.y, count, hi);
   return true;
 }
 
 // Exponentials that take more room than this are computed again instead of being kept.
 constexpr int64_t kKeptBytes = 1 << 18;
 
-template <class T>
+template <class D, class T>
 void run_columns(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
-  const int64_t x_step = job.x.along / int64_t(sizeof(T)),
-                y_step = job.y.along / int64_t(sizeof(T));
+  const int64_t x_step = job.x.along / int64_t(sizeof(D)),
+                y_step = job.y.along / int64_t(sizeof(D));
   const bool keeps = job.op == Op::softmax && job.n * columns * int64_t(sizeof(T)) <= kKeptBytes;
   for (int64_t i = first; i < first + bundle; i += columns) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
     T* kept = keeps ? scratch<T, Kept>(job.n * columns) : nullptr;
-    Tile<T> tile = {(const T*)slice.x, x_step, (T*)slice.y, y_step, kept, job.n};
-    tile.streams =
-        job.stream && count == columns && (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
+    Tile<D, T> tile = {(const D*)slice.x, x_step, (D*)slice.y, y_step, kept, job.n};
+    tile.streams = std::is_same_v<D, T> && job.stream && count == columns &&
+                   (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
     if (slice.where) {
       tile.where = slice.where;
       tile.where_step = job.where.along;
@@ -257,6 +260,6 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
     if (!done)
-      for (int c = 0; c < count; ++c) run_slice<T, T>(job, i + c);
+      for (int c = 0; c < count; ++c) run_slice<D, T>(job, i + c);
   }
 }

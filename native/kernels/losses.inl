@@ -263,7 +263,8 @@ void run_widened(const LossJob& job, int64_t first, int count) {
   wide.softmax.dims = 1;
   wide.softmax.shape[0] = count;
   wide.softmax.fetch_ahead = false;
-  wide.softmax.traversal = n <= kBatchRow ? Traversal::batches : Traversal::rows;
+  if (softmax.traversal != Traversal::short_rows)
+    wide.softmax.traversal = n <= kBatchRow ? Traversal::batches : Traversal::rows;
   for (Operand* operand : {&wide.softmax.x, &wide.softmax.y}) {
     operand->data = (char*)rows;
     operand->along = sizeof(float);
@@ -291,7 +292,9 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
       LossGroup group(job, first, int(count));
       run_group<T>(group);
     } else {
-      run_widened<D>(job, first, int(count));
+      const int64_t most = job.softmax.traversal == Traversal::short_rows ? count : kBatch;
+      for (int64_t at = 0; at < count; at += most)
+        run_widened<D>(job, first + at, int(std::min(most, count - at)));
     }
   }
 }

@@ -72,12 +72,12 @@ struct Outgoing {
 // Fetches what comes and delivers what went before.
 template <class T>
 struct Passing {
-  const T* next;
+  Ahead<T> ahead;
   typename Outgoing<T>::Row row;
 
   template <int K>
   INLINE void meanwhile(int64_t i) const {
-    EACH __builtin_prefetch(next + i + k * kWidth<T>, 0, 2);
+    ahead.template meanwhile<K>(i);
     row.template deliver<K>(i);
   }
 };

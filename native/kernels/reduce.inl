@@ -255,17 +255,17 @@ INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
 }
 
 // What to fetch while a row is being summed, which leaves the memory idle: the entries that come
-// next and the place of the result.  Null where they are near anyway.
-template <class T>
+// next and the place of the result, of so many bytes an entry.  Null where they are near anyway.
+template <class T, int Bytes = int(sizeof(T))>
 struct Ahead {
-  const T* next = nullptr;
-  const T* result = nullptr;
+  const char* next = nullptr;
+  const char* result = nullptr;
 
   // Called with each group of K vectors from entry i.
   template <int K>
   INLINE void meanwhile(int64_t i) const {
-    if (next) EACH __builtin_prefetch(next + i + k * kWidth<T>, 0, 2);
-    if (result) EACH __builtin_prefetch(result + i + k * kWidth<T>, 1, 2);
+    if (next) EACH __builtin_prefetch(next + (i + k * kWidth<T>)*Bytes, 0, 2);
+    if (result) EACH __builtin_prefetch(result + (i + k * kWidth<T>)*Bytes, 1, 2);
   }
 };
 

@@ -70,11 +70,11 @@ Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behin
   Ahead<T> ahead;
   if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
     return ahead;
-  ahead.next = behind;
+  ahead.next = (const char*)behind;
   if (keep.tail)
-    ahead.result = keep.e + (behind - x);
+    ahead.result = (const char*)(keep.e + (behind - x));
   else if (job.n <= kChunk)
-    ahead.result = (const T*)slice.y;
+    ahead.result = slice.y;
   return ahead;
 }
 
@@ -300,12 +300,23 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   deliver<D, T>(job, slice, first, count, y);
 }
 
+// Where a slice of several chunks that is not in place keeps its exponentials while one thread
+// works on all of it: those of the first chunks, as many as take little room.
+constexpr int64_t kKeptChunks = 6;
+struct KeptSlice;
+template <class D, class T>
+T* room_for_chunks(const Job& job) {
+  if (job.op != Op::softmax || job.sink.data || in_place<D, T>(job)) return nullptr;
+  return scratch<T, KeptSlice>(kKeptChunks * kChunk);
+}
+
 template <class D, class T>
 void run_slice(const Job& job, int64_t index) {
   const Slice slice = slice_at(job, index);
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   SliceMap map;
   std::vector<State> states;
+  T* kept_chunks = nullptr;
   if (chunks == 1) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
     // frame): in a scratch row that stays in the first-level cache, or in the result.
@@ -328,7 +339,13 @@ void run_slice(const Job& job, int64_t index) {
     }
   } else {
     states.reserve(size_t(chunks));
-    for (int64_t c = 0; c < chunks; ++c) states.push_back(reduce_slice_chunk<D, T>(job, slice, c));
+    kept_chunks = room_for_chunks<D, T>(job);
+    for (int64_t c = 0; c < chunks; ++c) {
+      const bool keeps = kept_chunks && c < kKeptChunks;
+      const Room<T> room = keeps ? room_in(kept_chunks + c * kChunk) : Room<T>();
+      states.push_back(reduce_slice_chunk<D, T>(job, slice, c, room));
+      if (keeps) settle(room, chunk_length(job, c));
+    }
     finish_slice<D, T>(job, slice, states.data(), &map);
     if (job.notes) note_slice<D, T>(job, slice, index, map);
   }
@@ -336,6 +353,17 @@ void run_slice(const Job& job, int64_t index) {
     if (!job.notes) round_to(*(D*)slice.y, T(map.top));
     return;
   }
-  for (int64_t c = 0; c < chunks; ++c)
-    map_slice_chunk<D, T>(job, slice, c, chunks == 1 ? map.state : states[size_t(c)], map);
+  for (int64_t c = 0; c < chunks; ++c) {
+    const State& state = chunks == 1 ? map.state : states[size_t(c)];
+    const bool kept = kept_chunks && c < kKeptChunks && !map.flat;
+    if (!kept || !kept_serves(state, map.state)) {
+      map_slice_chunk<D, T>(job, slice, c, state, map);
+      continue;
+    }
+    const int64_t first = c * kChunk, count = chunk_length(job, c);
+    T* y = results<D, T>(job, slice, first, count);
+    scale_row(kept_chunks + first, y, count, times(scale_of<T>(map.state, state), map.factor),
+              false);
+    deliver<D, T>(job, slice, first, count, y);
+  }
 }

@@ -115,13 +115,14 @@ INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* 
     for (int64_t j = 0; j < n; ++j) y[r * n + j] = tile[j * columns + r];
 }
 
-// A copy of `count` slices in which what takes no part is -inf.
-template <class T>
-const T* masked_rows(const Job& job, int64_t first, int count) {
+// A copy of `count` slices as numbers, -inf where they take no part.
+template <class D, class T>
+const T* staged_rows(const Job& job, int64_t first, int count) {
   const int64_t n = job.n;
   T* rows = scratch<T>(count * n);
-  std::memcpy(rows, slice_at(job, first).x, size_t(count * n) * sizeof(T));
+  widen_run((const D*)slice_at(job, first).x, rows, count * n);
   const Operand& where = job.where;
+  if (!where.data) return rows;
   if (where.along == 1 && where.stride[0] == n && job.dims == 1)
     leave_out(rows, slice_at(job, first).where, 1, count * n);
   else
@@ -130,32 +131,37 @@ const T* masked_rows(const Job& job, int64_t first, int count) {
   return rows;
 }
 
-template <class T>
+template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
+  constexpr bool widens = !std::is_same_v<D, T>;
   const int64_t n = job.n;
   for (int64_t i = first; i < first + bundle; i += columns) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
+    const bool reduces = job.op == Op::logsumexp;
     T* buffer = scratch<T, Turned>(columns * n);
     const T* rows = (const T*)slice.x;
-    if (slice.where) rows = masked_rows<T>(job, i, count);
+    if (widens || slice.where) rows = staged_rows<D, T>(job, i, count);
     rows_to_columns(rows, n, count, buffer, columns);
     T* kept = job.op == Op::softmax ? buffer : nullptr;
-    Tile<T> tile = {buffer, columns, buffer, columns, kept, n};
-    if (job.fetch_ahead) {
+    Tile<T, T> tile = {buffer, columns, buffer, columns, kept, n};
+    if (job.fetch_ahead && !widens) {
       tile.next = (const T*)slice.x + count * n, tile.next_step = columns;
-      if (job.op != Op::logsumexp) tile.result = (const T*)slice.y, tile.result_step = columns;
+      if (!reduces) tile.result = (const T*)slice.y, tile.result_step = columns;
     }
     const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
                                            : run_tile<K, false>(job, tile, i, count);
-    T* y = (T*)slice.y;
     if (!done) {
-      for (int r = 0; r < count; ++r) run_slice<T, T>(job, i + r);
-    } else if (job.op == Op::logsumexp) {
-      if (!job.notes) std::memcpy(y, buffer, size_t(count) * sizeof(T));
-    } else {
-      columns_to_rows(buffer, columns, n, count, y);
+      for (int r = 0; r < count; ++r) run_slice<D, T>(job, i + r);
+      continue;
     }
+    if (reduces && job.notes) continue;
+    T* y = widens ? scratch<T>(columns * n) : (T*)slice.y;
+    if (reduces)
+      std::memcpy(y, buffer, size_t(count) * sizeof(T));
+    else
+      columns_to_rows(buffer, columns, n, count, y);
+    if constexpr (widens) round_run(y, (D*)slice.y, reduces ? count : count * n);
   }
 }

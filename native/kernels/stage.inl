@@ -36,6 +36,37 @@ INLINE void store_rounded(bfloat* p, vec<float> v) {
 INLINE void store_rounded(float* p, vec<float> v) { store(p, v); }
 INLINE void store_rounded(double* p, vec<double> v) { store(p, v); }
 
+// As load_group and store_group, of entries as they are stored; the others read as 0.
+template <int K, class T, class D>
+INLINE group<T, K> load_entries(const D* p, int count) {
+  if constexpr (std::is_same_v<D, T>) {
+    return load_group<K>(p, count, splat(T(0)));
+  } else {
+    constexpr int W = kWidth<T>;
+    D copied[K * W] = {};
+    if (count < K * W) {
+      for (int i = 0; i < count; ++i) copied[i] = p[i];
+      p = copied;
+    }
+    group<T, K> v;
+    EACH v.v[k] = load_widened(p + k * W);
+    return v;
+  }
+}
+template <class D, class T, int K>
+INLINE void store_entries(D* p, int count, const group<T, K>& v) {
+  if constexpr (std::is_same_v<D, T>) {
+    store_group(p, count, v);
+  } else {
+    constexpr int W = kWidth<T>;
+    D copied[K * W];
+    D* to = count < K * W ? copied : p;
+    EACH store_rounded(to + k * W, v.v[k]);
+    if (to == copied)
+      for (int i = 0; i < count; ++i) p[i] = copied[i];
+  }
+}
+
 // Contiguous runs, a vector at a time.
 INLINE void widen_run(const half* p, float* to, int64_t n) {
   int64_t i = 0;

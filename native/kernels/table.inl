@@ -18,10 +18,8 @@ INLINE auto with_types(DType dtype, F f) {
 // One bundle of slices.
 template <class D, class T>
 void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing) {
-  if constexpr (std::is_same_v<D, T>) {
-    if (job.traversal == Traversal::columns) return run_columns<T>(job, first, count);
-    if (job.traversal == Traversal::short_rows) return run_short_rows<T>(job, first, count);
-  }
+  if (job.traversal == Traversal::columns) return run_columns<D, T>(job, first, count);
+  if (job.traversal == Traversal::short_rows) return run_short_rows<D, T>(job, first, count);
   const bool strips = job.traversal >= Traversal::short_strips;
   if (job.op == Op::derivative && strips)
     return job.temperature.data ? derive_strips<true, D, T>(job, first, count)
