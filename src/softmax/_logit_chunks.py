@@ -19,6 +19,8 @@ from softmax.functions import logsumexp
 
 # Fewer rows than these make products so slow that to compute the logits twice costs less.
 LEAST_ROWS = 32
+# Products of other numbers of rows leave lanes of their last tile idle.
+ROW_TILE = 32
 # The gradient of the weights is added up in pieces: larger products are faster, smaller sums
 # stay in the cache.
 PIECE_BYTES = 8 << 20
@@ -84,7 +86,7 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     if fitting < min(LEAST_ROWS, n_rows):
         # There logits, their logarithms, the target and masks are held side by side.
         return class_chunks(layer, losses, entries // 6, room, scale, z_loss)
-    step = even_step(n_rows, fitting)
+    step = min(fitting, -(-even_step(n_rows, fitting) // ROW_TILE) * ROW_TILE)
     chunk = np.empty(step * n_classes, layer.X.dtype)
     classes = slice(0, n_classes)
     for start in range(0, n_rows, step):
