@@ -108,7 +108,7 @@ def rows_of_jacobian(
         where = np.broadcast_to(where, shape)
     if temperatures is not None:
         temperatures = np.broadcast_to(temperatures, (*shape[:-1], 1))
-    result = kernels.empty(shape, rows.dtype)
+    result: Array = kernels.empty(shape, rows.dtype)
     kernel = kernel_for(rows.dtype, kernels, "softmax_jvp")
     kernel(rows, unit, result, len(shape) - 1, where, temperatures)
     return result

@@ -1,23 +1,27 @@
 """Limited-memory quasi-Newton: the last steps correct an approximate inverse second derivative.
 
-Where that inverse is rough, the last pair sets its scale. With many parameters the pairs are
-float32: they say where to go, not where the optimum is.
+The corrections are applied all at once: where the two loops of L-BFGS go through the pairs one by
+one, both unknowns solve a triangular system of the products of steps and changes, and what is left
+are four products of a matrix with a vector. NumPy's alone: SciPy's BLAS has threads of its own, and
+the waiting threads of each would keep the other's from the processors.
 
-Vectors are added by NumPy. SciPy's BLAS would need one pass less, but it has threads of its own,
-and between products on NumPy's the waiting threads of each keep the other's from the processors.
+Where the inverse is rough, the last pair sets its scale. With many parameters the pairs are
+float32: they say where to go, not where the optimum is.
 
 References
 ----------
-Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.4 (two-loop recursion).
+Nocedal & Wright, "Numerical Optimization", 2nd ed., algorithm 7.4 (two-loop recursion). Byrd,
+Nocedal & Schnabel (1994), "Representations of quasi-Newton matrices and their use in limited memory
+methods".
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from softmax.learn.preconditioner import Preconditioner
 
@@ -37,48 +41,58 @@ class Pairs:
     """Limited-memory BFGS pairs over a preconditioner."""
 
     def __init__(self, size: int) -> None:
-        single = size > MANY
-        self._dtype = np.dtype(np.float32 if single else np.float64)
-        self._room = np.empty(size, self._dtype)
-        most = max(3, min(MOST, MOST_BYTES // max(2 * self._dtype.itemsize * size, 1)))
-        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=most)
+        dtype = np.dtype(np.float32 if size > MANY else np.float64)
+        most = max(3, min(MOST, MOST_BYTES // max(2 * dtype.itemsize * size, 1)))
+        self._steps = np.empty((most, size), dtype)
+        self._changes = np.empty((most, size), dtype)  # of the gradient
+        self._products = np.zeros((most, most))  # of each step with each change that is not older
+        self._order: list[int] = []  # rows of the pairs, the oldest first
 
     def __len__(self) -> int:
         """Return how many are kept."""
-        return len(self._pairs)
+        return len(self._order)
 
     def clear(self) -> None:
         """Forget all."""
-        self._pairs.clear()
+        self._order.clear()
 
     def add(self, left: _State, arrived: _State) -> None:
         """Keep a step, from parameters and gradient to others; the oldest pair may go."""
-        step, change = (self._difference(new, old) for new, old in zip(arrived, left, strict=True))
-        curvature = float(np.dot(step, change))
-        if curvature > LEAST_CURVATURE:
-            self._pairs.append((step, change, curvature))
-
-    def _difference(self, new: Float64, old: Float64) -> Array:
-        difference = np.empty(new.shape, self._dtype)
-        return np.subtract(new, old, out=difference, casting="same_kind").ravel()
-
-    def _flat(self, array: Array) -> Array:
-        return array.astype(self._dtype, copy=False).ravel()
+        step, change = (self._flat(new - old) for new, old in zip(arrived, left, strict=True))
+        if float(np.dot(step, change)) <= LEAST_CURVATURE:
+            return
+        full = len(self) == len(self._steps)
+        row = self._order.pop(0) if full else len(self)
+        self._order.append(row)
+        self._steps[row], self._changes[row] = step, change
+        self._products[: len(self), row] = self._steps[: len(self)] @ change
 
     def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
         """Return the approximate inverse applied to a gradient."""
-        vector = self._flat(gradient).copy()
-        shares = []
-        for step, change, curvature in reversed(self._pairs):
-            share = float(np.dot(step, vector)) / curvature
-            vector -= np.multiply(change, share, out=self._room)
-            shares.append(share)
-        vector = self._flat(preconditioner(vector.reshape(gradient.shape)))
-        if preconditioner.rough and self._pairs:
-            _, change, curvature = self._pairs[-1]
-            scaled = preconditioner(change.reshape(gradient.shape))
-            vector *= curvature / float(np.vdot(change, scaled))
-        for (step, change, curvature), share in zip(self._pairs, reversed(shares), strict=True):
-            share -= float(np.dot(change, vector)) / curvature
-            vector += np.multiply(step, share, out=self._room)
+
+        def inverse(vector: Array) -> Array:
+            return self._flat(preconditioner(vector.reshape(gradient.shape)))
+
+        vector = self._flat(gradient)
+        if not self._order:
+            return np.asarray(inverse(vector).reshape(gradient.shape), np.float64)
+        steps, changes = self._steps[: len(self)], self._changes[: len(self)]
+        curvature = self._products.diagonal()[: len(self)]
+        shares = self._solve(steps @ vector)
+        vector = inverse(vector - self._flat(shares) @ changes)
+        if preconditioner.rough:
+            last = self._order[-1]
+            vector *= curvature[last] / float(np.dot(changes[last], inverse(changes[last])))
+        rest = self._solve(curvature * shares - changes @ vector, transposed=True)
+        vector += self._flat(rest) @ steps
         return np.asarray(vector.reshape(gradient.shape), np.float64)
+
+    def _flat(self, array: Array) -> Array:
+        return array.astype(self._steps.dtype, copy=False).ravel()
+
+    def _solve(self, right: Array, transposed: bool = False) -> Float64:
+        """Solve the triangular system of the pairs in their order."""
+        matrix = self._products[np.ix_(self._order, self._order)]
+        solution = np.empty(len(self))
+        solution[self._order], _ = lapack.dtrtrs(matrix, right[self._order], trans=transposed)
+        return solution
