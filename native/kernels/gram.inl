@@ -14,7 +14,7 @@ template <class T>
 struct PackedRows {
   struct Room;
 
-  static constexpr int64_t kTile = std::max(kTileLines, kTileVectors* kWidth<T>);
+  static constexpr int64_t kTile = std::max(kTileLines, kWidth<T>);
 
   int64_t width;
   int64_t room = (width + kTile - 1) / kTile * kTile;
