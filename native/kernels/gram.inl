@@ -9,7 +9,7 @@ constexpr int kGramRows = 32;  // packed at a time
 constexpr int kTileLines = 4;
 constexpr int kTileVectors = SOFTMAX_LEVEL == 4 ? 4 : 2;
 
-// Packed rows with their weighted copies, padded with zeros to whole tiles.
+// Packed rows with their weighted copies, padded with zeros to whole vectors.
 template <class T>
 struct PackedRows {
   struct Room;
