@@ -1,12 +1,14 @@
 #include "parallel.h"
 
 #include <nanobind/nanobind.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <thread>
+
+#include "helpers.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -18,29 +20,21 @@ namespace softmax {
 namespace {
 
 // Below this many entries in all a second thread costs more than it saves (benchmarks/NOTES.md).
-constexpr int64_t kOneThread = 1 << 16;
+constexpr int64_t kOneThread = 1 << 18;
 // Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
 // thread that they are shared out evenly.
 constexpr int64_t kPiece = 1 << 16, kPieces = 32;
 // Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
 constexpr int64_t kKeepLock = 1 << 14;
 
-// libgomp's threads do not survive a fork: a child that opens a parallel region after its parent
-// did waits for them for ever.  Such a child works on one thread.
-std::atomic<bool> opened_region{false};
-std::atomic<bool> lost_threads{false};
-
-void note_fork() {
-  if (opened_region) lost_threads = true;
-}
-
-[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, note_fork);
-
 }  // namespace
 
+// OpenMP keeps the number, so that its environment variables and threadpoolctl set it; the threads
+// are our own (helpers.h), because OpenMP's wait for each other at the end of every region, also
+// for one that another library keeps from the processor, and do not survive a fork.
 int get_num_threads() {
 #ifdef _OPENMP
-  if (!lost_threads && !omp_in_parallel()) return omp_get_max_threads();
+  if (!omp_in_parallel()) return omp_get_max_threads();
 #endif
   return 1;
 }
@@ -85,17 +79,11 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
       if (!stop.exchange(true)) error = std::current_exception();
     }
   };
-#ifdef _OPENMP
-  if (threads > 1) {
-    opened_region = true;
-#pragma omp parallel num_threads(threads)
-    take_pieces(omp_get_thread_num() == 0);
-  } else {
+  const std::thread::id caller = std::this_thread::get_id();
+  if (threads > 1)
+    work_together(threads - 1, [&] { take_pieces(std::this_thread::get_id() == caller); });
+  else
     take_pieces(true);
-  }
-#else
-  take_pieces(true);
-#endif
   if (interrupted || error) {
     nb::gil_scoped_acquire locked;
     if (interrupted) throw nb::python_error();

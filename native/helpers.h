@@ -1,0 +1,13 @@
+// Threads that lend a hand: the caller of a task begins at once and never waits for a helper that
+// has not begun.
+#pragma once
+
+#include <functional>
+
+namespace softmax {
+
+// Calls task() here and in up to `helpers` threads beside.  Returns when this call and those that
+// began have returned; a helper that wakes up too late finds nothing left to do.
+void work_together(int helpers, const std::function<void()>& task);
+
+}  // namespace softmax
