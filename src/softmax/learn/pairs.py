@@ -58,7 +58,7 @@ class Pairs:
 
     def add(self, left: _State, arrived: _State) -> None:
         """Keep a step, from parameters and gradient to others; the oldest pair may go."""
-        step, change = (self._flat(new - old) for new, old in zip(arrived, left, strict=True))
+        step, change = (self._difference(*pair) for pair in zip(arrived, left, strict=True))
         if float(np.dot(step, change)) <= LEAST_CURVATURE:
             return
         full = len(self) == len(self._steps)
@@ -86,6 +86,10 @@ class Pairs:
         rest = self._solve(curvature * shares - changes @ vector, transposed=True)
         vector += self._flat(rest) @ steps
         return np.asarray(vector.reshape(gradient.shape), np.float64)
+
+    def _difference(self, new: Float64, old: Float64) -> Array:
+        difference = np.empty(new.shape, self._steps.dtype)
+        return np.subtract(new, old, out=difference, casting="same_kind").ravel()
 
     def _flat(self, array: Array) -> Array:
         return array.astype(self._steps.dtype, copy=False).ravel()
