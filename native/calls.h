@@ -191,32 +191,42 @@ inline double* doubles(const Given& given, const char* name, int64_t size) {
   return reinterpret_cast<double*>(given.array.data);
 }
 
+// How many rows, and how long, where that is what the array has.
+template <class Job>
+void set_rows(Job& job, const Given& given, const char* name) {
+  if (given.array.dims != 2) refuse(name, "rows");
+  job.rows = given.array.shape[0];
+  job.n = given.array.shape[1];
+}
+
+// A row at a time, by threads.
+template <class Job>
+void run_rows(const Job& job) {
+  parallel_for(job.n ? job.rows : 0, kPairCost * job.n,
+               [&](int64_t begin, int64_t end) { run(job, begin, end); });
+}
+
 inline void divergence(nb::handle p_logits, nb::handle q_logits, nb::handle temperature,
                        nb::handle loss, nb::handle gradient) {
   const Given p(p_logits, "p_logits"), q(q_logits, "q_logits"), t(temperature, "temperature"),
       l(loss, "loss"), g(gradient, "gradient");
-  if (p.array.dims != 2) refuse("p_logits", "rows");
   DivergenceJob job;
-  job.rows = p.array.shape[0];
-  job.n = p.array.shape[1];
+  set_rows(job, p, "p_logits");
   const int64_t entries = job.rows * job.n;
   job.p_logits = doubles(p, "p_logits", entries);
   job.q_logits = doubles(q, "q_logits", entries);
   job.temperature = doubles(t, "temperature", job.rows);
   job.loss = doubles(l, "loss", job.rows);
   job.gradient = doubles(g, "gradient", entries);
-  parallel_for(job.n ? job.rows : 0, kPairCost * job.n,
-               [&](int64_t begin, int64_t end) { run(job, begin, end); });
+  run_rows(job);
 }
 
 inline void focal(nb::handle logits, nb::handle target, nb::handle weights, nb::handle loss,
                   nb::handle gradient, double scale, double gamma) {
   const Given x(logits, "logits"), t(target, "target"), w(weights, "weights"), l(loss, "loss"),
       g(gradient, "gradient");
-  if (x.array.dims != 2) refuse("logits", "rows");
   FocalJob job;
-  job.rows = x.array.shape[0];
-  job.n = x.array.shape[1];
+  set_rows(job, x, "logits");
   const int64_t entries = job.rows * job.n;
   job.logits = doubles(x, "logits", entries);
   job.target = doubles(t, "target", entries);
@@ -225,8 +235,7 @@ inline void focal(nb::handle logits, nb::handle target, nb::handle weights, nb::
   job.gradient = doubles(g, "gradient", entries);
   job.scale = scale;
   job.gamma = gamma;
-  parallel_for(job.n ? job.rows : 0, kPairCost * job.n,
-               [&](int64_t begin, int64_t end) { run(job, begin, end); });
+  run_rows(job);
 }
 
 // Rows of contiguous logits: filtered into `out`, or drawn from with uniforms.

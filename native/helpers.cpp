@@ -87,8 +87,7 @@ class Helpers {
       if (next()) continue;
       const unsigned seen = posted_;
       lock.unlock();
-      const auto until = std::chrono::steady_clock::now() + kAwake;
-      while (posted_ == seen && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+      awake_until([&] { return posted_ != seen; });
       lock.lock();
     }
   }
