@@ -257,12 +257,15 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   map.top *= map.factor;
 }
 
+// `kept`: the chunk's exponentials, where they are not in the result (keeps_chunks).
 template <class D, class T>
 void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
-                     const SliceMap& map) {
+                     const SliceMap& map, const T* kept = nullptr) {
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
-  const T* x = entries<D, T>(job, slice, first, count);
   T* y = results<D, T>(job, slice, first, count);
+  if (keeps_chunks<D, T>(job, slice)) kept = y;
+  if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
+  const T* x = kept ? nullptr : entries<D, T>(job, slice, first, count);
   if (map.flat) {
     flat_row(x, y, count, map);
     // What takes no part stays at its limit even where the rest is no distribution.
@@ -273,8 +276,8 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
     }
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
-    if (keeps_chunks<D, T>(job, slice) && kept_serves(state, map.state)) {
-      scale_row(y, y, count, times(scale_of<T>(map.state, state), map.factor), false);
+    if (kept) {
+      scale_row(kept, y, count, times(scale_of<T>(map.state, state), map.factor), false);
     } else if (job.op == Op::softmax) {
       // The frame of the whole slice's maximum, not of one chunk's.
       State unit;
@@ -355,15 +358,7 @@ void run_slice(const Job& job, int64_t index) {
   }
   for (int64_t c = 0; c < chunks; ++c) {
     const State& state = chunks == 1 ? map.state : states[size_t(c)];
-    const bool kept = kept_chunks && c < kKeptChunks && !map.flat;
-    if (!kept || !kept_serves(state, map.state)) {
-      map_slice_chunk<D, T>(job, slice, c, state, map);
-      continue;
-    }
-    const int64_t first = c * kChunk, count = chunk_length(job, c);
-    T* y = results<D, T>(job, slice, first, count);
-    scale_row(kept_chunks + first, y, count, times(scale_of<T>(map.state, state), map.factor),
-              false);
-    deliver<D, T>(job, slice, first, count, y);
+    const bool kept = kept_chunks && c < kKeptChunks;
+    map_slice_chunk<D, T>(job, slice, c, state, map, kept ? kept_chunks + c * kChunk : nullptr);
   }
 }
