@@ -127,10 +127,10 @@ struct SparseRows {
   nb::handle starts = nb::none(), places = nb::none();
 };
 
-// Cross-entropy of each slice; one of labels and targets is None.
-inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb::handle weights,
-                   nb::handle loss, nb::handle gradient, int axis, double scale, double z_loss,
-                   const SparseRows& sparse = {}) {
+// Plans the cross-entropy of each slice; one of labels and targets is None.
+inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,
+                              nb::handle weights, nb::handle loss, nb::handle gradient, int axis,
+                              double scale, double z_loss, const SparseRows& sparse = {}) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
       w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
       starts(sparse.starts, "starts"), places(sparse.places, "places");
@@ -152,7 +152,8 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   refuse_unless(w, "weights", NPY_DOUBLE, slices);
   refuse_unless(l, "loss", NPY_DOUBLE, slices);
   refuse_unless(starts, "starts", NPY_INT64, slices + 1);
-  if (slices == 0) return;
+  job.softmax = plan.job;
+  if (slices == 0) return job;
   if (g.object) {
     plan.add(plan.job.y, g.array);
   } else {
@@ -180,8 +181,12 @@ inline void losses(nb::handle logits, nb::handle labels, nb::handle targets, nb:
   if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
     refuse("axis", "the last where target holds probabilities");
   if (job.starts) check_sparse(job.starts, slices, job.places, targeted, plan.job.n);
+  return job;
+}
+
+inline void run(const LossJob& job) {
   const Kernels& kernels = chosen_kernels();
-  parallel_for(job.softmax.bundles(), plan.job.n * job.softmax.bundle,
+  parallel_for(job.softmax.bundles(), job.softmax.n * job.softmax.bundle,
                [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
 }
 

@@ -1,4 +1,5 @@
 // softmax._core: the module and its functions.
+#include "blas.h"
 #include "calls.h"
 #include "plain.h"
 #include "products.h"
@@ -127,14 +128,16 @@ NB_MODULE(_core, m) {
   m.def(
       "cross_entropy",
       [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {
-        losses(logits, target, nb::none(), weights, loss, gradient, axis, scale, z_loss);
+        run(planned_losses(logits, target, nb::none(), weights, loss, gradient, axis, scale,
+                           z_loss));
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
       "scale"_a = 1.0, "z_loss"_a = 0.0);
   m.def(
       "cross_entropy_soft",
       [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {
-        losses(logits, nb::none(), target, weights, loss, gradient, axis, scale, z_loss);
+        run(planned_losses(logits, nb::none(), target, weights, loss, gradient, axis, scale,
+                           z_loss));
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
       "scale"_a = 1.0, "z_loss"_a = 0.0);
@@ -146,8 +149,8 @@ NB_MODULE(_core, m) {
       "cross_entropy_counts",
       [](H logits, H starts, H places, H counts, H weights, H loss, H gradient, double scale,
          double z_loss) {
-        losses(logits, nb::none(), counts, weights, loss, gradient, -1, scale, z_loss,
-               {starts, places});
+        run(planned_losses(logits, nb::none(), counts, weights, loss, gradient, -1, scale, z_loss,
+                           {starts, places}));
       },
       "logits"_a, "starts"_a, "places"_a, "counts"_a, "weights"_a.none(), "loss"_a,
       "gradient"_a.none(), "scale"_a = 1.0, "z_loss"_a = 0.0);
@@ -157,7 +160,14 @@ NB_MODULE(_core, m) {
         sparse_product(indptr, indices, data, dense, out, transposed);
       },
       "indptr"_a, "indices"_a, "data"_a, "dense"_a, "out"_a, "transposed"_a);
+  m.def("matrix_product", &matrix_product, "gemm"_a, "a"_a, "b"_a, "out"_a, "add"_a);
   m.def("weighted_grams", &weighted_grams, "x"_a, "weights"_a, "out"_a);
+  m.def("layer_derivative", &layer_derivative, "products"_a, "sums"_a, "mean"_a, "total"_a, "l2"_a,
+        "parameters"_a, "out"_a);
+  m.def("softmax_curvature", &softmax_curvature, "x"_a, "p"_a, "weights"_a.none(), "scale"_a,
+        "out"_a);
+  m.def("layer_loss", &layer_loss, "x"_a, "parameters"_a, "labels"_a.none(), "targets"_a.none(),
+        "weights"_a.none(), "scale"_a, "l2"_a, "penalised"_a, "loss"_a, "slopes"_a, "gradient"_a);
   m.def(
       "plain_softmax",
       [](H x, H axis, H temperature, H out) {

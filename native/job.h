@@ -173,6 +173,18 @@ struct GramJob {
   char* out = nullptr;            // (count, width, width)
 };
 
+// A linear layer of doubles and its cross-entropy (layer.inl).
+struct LayerJob {
+  LossJob loss;  // of the logits, whose gradient takes their place
+  int64_t width = 0;
+  const double* x = nullptr;           // (rows, width)
+  const double* parameters = nullptr;  // (classes, width)
+  double* gradient = nullptr;          // of the parameters, added to
+};
+
+// Classes of a layer are worked on in groups.
+inline constexpr int64_t kLayerClasses = 4;
+
 // One instruction set's kernels.
 struct Kernels {
   const char* name;
@@ -194,6 +206,9 @@ struct Kernels {
   int64_t (*sparse_groups)(const CsrJob&);
   // Matrices begin .. end - 1 (gram.inl).
   void (*grams)(const GramJob&, int64_t begin, int64_t end);
+  // Bundles of rows begin .. end - 1, and when all are done groups of classes (layer.inl).
+  void (*layer_rows)(const LayerJob&, int64_t begin, int64_t end);
+  void (*layer_classes)(const LayerJob&, int64_t begin, int64_t end);
 };
 
 }  // namespace softmax

@@ -194,8 +194,8 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
   }
   npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
   nb::object each = nb::steal(PyArray_ZEROS(1, &slices, NPY_DOUBLE, 0));
-  losses(logits, target, nb::none(), nb::none(), each, gradient, number,
-         means ? 1 / double(slices) : 1.0, z);
+  run(planned_losses(logits, target, nb::none(), nb::none(), each, gradient, number,
+                     means ? 1 / double(slices) : 1.0, z));
   auto* terms = reinterpret_cast<PyArrayObject*>(each.ptr());
   double total = *static_cast<double*>(PyArray_DATA(terms));
   if (slices > 1) {  // in NumPy's order

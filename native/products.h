@@ -1,5 +1,5 @@
-// Products that training needs: with matrices in compressed rows, what scipy.sparse calls CSR, and
-// weighted ones of rows with themselves.
+// What training needs: products with matrices in compressed rows, which scipy.sparse calls CSR,
+// weighted ones of rows with themselves, and a layer with its loss where everything is small.
 #pragma once
 
 #include <limits>
@@ -70,8 +70,14 @@ inline void sparse_product(nb::handle starts, nb::handle columns, nb::handle val
                [&](int64_t begin, int64_t end) { kernels.sparse(job, begin, end); });
 }
 
-// Adds to each matrix of `out` the sum over the rows of `x` of their outer products, times a column
-// of `weights`.
+// Adds to each of `count` matrices the sum over the rows of their outer products, times a column of
+// weights.
+inline void run(const GramJob& job) {
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(job.count, job.rows * job.width * job.width / 16 + 1,
+               [&](int64_t begin, int64_t end) { kernels.grams(job, begin, end); });
+}
+
 inline void weighted_grams(nb::handle x, nb::handle weights, nb::handle out) {
   GramJob job;
   int type, other_type;
@@ -91,9 +97,138 @@ inline void weighted_grams(nb::handle x, nb::handle weights, nb::handle out) {
   job.rows = PyArray_DIM(rows, 0), job.width = PyArray_DIM(rows, 1);
   job.count = PyArray_DIM(columns, 1);
   job.dtype = type == NPY_FLOAT ? DType::f32 : DType::f64;
+  run(job);
+}
+
+// Adds to `out`, a matrix with a row and a column for each class and column of x, the second
+// derivative of softmax cross-entropy at probabilities p: scale times the sum over the rows of
+// weight (diag p - p p') (x) x x'.
+inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, double scale,
+                              nb::handle out) {
+  GramJob job;
+  int type;
+  int64_t x_size, p_size, size;
+  job.x = contiguous(x, "x", {NPY_DOUBLE}, type, x_size);
+  const auto* share = (const double*)contiguous(p, "p", {NPY_DOUBLE}, type, p_size);
+  auto* array = reinterpret_cast<PyArrayObject*>(p.ptr());
+  if (PyArray_NDIM(array) != 2) refuse("p", "a row for each row of x");
+  const int64_t classes = PyArray_DIM(array, 1);
+  job.rows = PyArray_DIM(array, 0);
+  job.width = job.rows ? x_size / job.rows : 0;
+  if (x_size != job.rows * job.width) refuse("p", "a row for each row of x");
+  const double* weight = nullptr;
+  if (!weights.is_none()) {
+    weight = (const double*)contiguous(weights, "weights", {NPY_DOUBLE}, type, size);
+    if (size != job.rows) refuse("weights", "one for each row of x");
+  }
+  auto* matrix = (double*)contiguous(out, "out", {NPY_DOUBLE}, type, size);
+  const int64_t side = classes * job.width;
+  if (job.rows && size != side * side) refuse("out", "square, a row for each class and column");
+  job.count = classes * (classes + 1) / 2;
+  std::vector<double> weighted, grams;  // of each pair of classes
+  weighted.reserve(size_t(job.rows * job.count));
+  for (int64_t i = 0; i < job.rows; ++i, share += classes)
+    for (int64_t k = 0; k < classes; ++k) {
+      const double own = scale * (weight ? weight[i] : 1) * share[k];
+      weighted.push_back(own * (1 - share[k]));
+      for (int64_t l = k + 1; l < classes; ++l) weighted.push_back(-own * share[l]);
+    }
+  grams.resize(size_t(job.count * job.width * job.width));
+  job.dtype = DType::f64;
+  job.weights = (const char*)weighted.data();
+  job.out = (char*)grams.data();
+  run(job);
+  const double* gram = grams.data();
+  for (int64_t k = 0; k < classes; ++k)
+    for (int64_t l = k; l < classes; ++l)
+      for (int64_t i = 0; i < job.width; ++i)
+        for (int64_t j = 0; j < job.width; ++j, ++gram) {
+          matrix[(k * job.width + i) * side + l * job.width + j] += *gram;
+          if (l != k) matrix[(l * job.width + i) * side + k * job.width + j] += *gram;
+        }
+}
+
+// The loss of a layer, the sum of its rows' and half of `l2` times the squares of the parameters in
+// the first `penalised` columns.  Puts the gradient of the logits into `slopes`, that of the
+// parameters into `gradient`.
+inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels, nb::handle targets,
+                         nb::handle weights, double scale, double l2, int64_t penalised,
+                         nb::handle loss, nb::handle slopes, nb::handle gradient) {
+  LayerJob job;
+  int type;
+  int64_t size;
+  job.loss = planned_losses(slopes, labels, targets, weights, loss, slopes, -1, scale, 0);
+  const int64_t rows = job.loss.softmax.slices, classes = job.loss.softmax.n;
+  job.x = (const double*)contiguous(x, "x", {NPY_DOUBLE}, type, size);
+  job.width = rows ? size / rows : 0;
+  if (size != rows * job.width || job.loss.softmax.dtype != DType::f64)
+    refuse("x", "a row of float64 for each row of logits");
+  job.parameters = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, type, size);
+  if (size != classes * job.width || penalised < 0 || penalised > job.width)
+    refuse("parameters", "a row for each class, a column for each of x");
+  job.gradient = (double*)contiguous(gradient, "gradient", {NPY_DOUBLE}, type, size);
+  if (size != classes * job.width) refuse("gradient", "of the shape of the parameters");
+  double squares = 0;
+  for (int64_t k = 0; k < classes; ++k)
+    for (int64_t j = 0; j < job.width; ++j) {
+      const int64_t at = k * job.width + j;
+      const double penalty = j < penalised ? job.parameters[at] : 0;
+      squares += penalty * penalty;
+      job.gradient[at] = l2 * penalty;
+    }
   const Kernels& kernels = chosen_kernels();
-  parallel_for(job.count, job.rows * job.width * job.width / 16 + 1,
-               [&](int64_t begin, int64_t end) { kernels.grams(job, begin, end); });
+  parallel_for(job.loss.softmax.bundles(), (job.width + classes) * job.loss.softmax.bundle,
+               [&](int64_t begin, int64_t end) { kernels.layer_rows(job, begin, end); });
+  parallel_for((classes + kLayerClasses - 1) / kLayerClasses, rows * job.width / 4 + 1,
+               [&](int64_t begin, int64_t end) { kernels.layer_classes(job, begin, end); });
+  double total = 0;
+  for (int64_t i = 0; i < rows; ++i) total += job.loss.loss[i];
+  return total + l2 / 2 * squares;
+}
+
+// Puts (products - sums mean') / total + l2 parameters into the first columns of `out`, as many as
+// `products` has, and sums / total into the one after them, if there is one.
+template <class T>
+void derive(const char* products, const npy_intp* steps, int64_t classes, int64_t width,
+            const double* sums, const double* mean, double total, double l2,
+            const double* parameters, int64_t columns, double* out) {
+  constexpr int64_t kBlock = 256;  // of columns, which stay near while the classes pass
+  for (int64_t first = 0; first < width; first += kBlock)
+    for (int64_t k = 0; k < classes; ++k) {
+      const char* row = products + k * steps[0];
+      const int64_t at = k * columns;
+      for (int64_t j = first; j < std::min(first + kBlock, width); ++j) {
+        const double product = *(const T*)(row + j * steps[1]);
+        out[at + j] = (product - sums[k] * mean[j]) / total + l2 * parameters[at + j];
+      }
+    }
+  for (int64_t k = 0; k < classes && columns > width; ++k)
+    out[k * columns + width] = sums[k] / total;
+}
+
+// The derivative by the parameters of a layer, with features moved by `mean`, from the sums of the
+// products with the features as they are.
+inline void layer_derivative(nb::handle products, nb::handle sums, nb::handle mean, double total,
+                             double l2, nb::handle parameters, nb::handle out) {
+  if (!PyArray_Check(products.ptr())) refuse("products", "a NumPy array");
+  auto* given = reinterpret_cast<PyArrayObject*>(products.ptr());
+  const int type = PyArray_TYPE(given);
+  if (PyArray_NDIM(given) != 2 || (type != NPY_FLOAT && type != NPY_DOUBLE))
+    refuse("products", "a matrix of float32 or float64");
+  const int64_t classes = PyArray_DIM(given, 0), width = PyArray_DIM(given, 1);
+  int other;
+  int64_t sums_size, mean_size, size, out_size;
+  const auto* s = (const double*)contiguous(sums, "sums", {NPY_DOUBLE}, other, sums_size);
+  const auto* m = (const double*)contiguous(mean, "mean", {NPY_DOUBLE}, other, mean_size);
+  const auto* p = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, other, size);
+  auto* result = (double*)contiguous(out, "out", {NPY_DOUBLE}, other, out_size);
+  const bool intercepts = size == classes * (width + 1);
+  if (sums_size != classes || mean_size != width || out_size != size ||
+      (!intercepts && size != classes * width))
+    refuse("out", "of the shape of the parameters, a row for each class");
+  const auto derived = type == NPY_FLOAT ? &derive<float> : &derive<double>;
+  derived(PyArray_BYTES(given), PyArray_STRIDES(given), classes, width, s, m, total, l2, p,
+          width + intercepts, result);
 }
 
 }  // namespace softmax

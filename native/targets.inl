@@ -81,8 +81,10 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/weighted.inl"
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"
+#include "kernels/tile.inl"
 #include "kernels/sparse.inl"
 #include "kernels/gram.inl"
+#include "kernels/layer.inl"
 #include "kernels/table.inl"
 }  // namespace softmax::SOFTMAX_TARGET
 

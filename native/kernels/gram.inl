@@ -6,18 +6,14 @@
 // the diagonal is mirrored.
 
 constexpr int kGramRows = 32;  // packed at a time
-constexpr int kTileLines = 4;
-constexpr int kTileVectors = SOFTMAX_LEVEL == 4 ? 4 : 2;
 
 // Packed rows with their weighted copies, padded with zeros to whole vectors.
 template <class T>
 struct PackedRows {
   struct Room;
 
-  static constexpr int64_t kTile = std::max(kTileLines, kWidth<T>);
-
   int64_t width;
-  int64_t room = (width + kTile - 1) / kTile * kTile;
+  int64_t room = (width + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
   int count = 0;
   T* plain = scratch<T, Room>(2 * kGramRows * room);
   T* weighted = plain + kGramRows * room;
@@ -35,36 +31,9 @@ struct PackedRows {
     ++count;
   }
 
-  // Adds what the packed rows are to a tile of V vectors.
-  template <int V>
-  void add_tile(int64_t line, int64_t column, int last, T* out) const {
-    Neighbours<T, V> sum[kTileLines], row;
-    _Pragma("GCC unroll 4") for (auto& s : sum) {
-      s.last = last;
-      _Pragma("GCC unroll 4") for (auto& v : s.v) v = splat(T(0));
-    }
-    for (int r = 0; r < count; ++r) {
-      const T* factors = weighted + r * room + line;
-      row.load_whole(plain + r * room + column);
-      _Pragma("GCC unroll 4") for (int i = 0; i < kTileLines; ++i) sum[i].add(factors[i], row);
-    }
-    const int lines = int(std::min<int64_t>(kTileLines, width - line));
-    for (int i = 0; i < lines; ++i) {
-      T* place = out + (line + i) * width + column;
-      row.last = last;
-      row.load_from(place);
-      row.add(T(1), sum[i]);
-      row.store_to(place);
-    }
-  }
-
   void add_to(T* out) {
-    constexpr int64_t W = kWidth<T>;
-    for (int64_t line = 0; line < width; line += kTileLines)
-      for (int64_t column = line / W * W; column < width; column += kTileVectors * W)
-        with_vectors<T, kTileVectors>(
-            std::min(kTileVectors * W, width - column),
-            [&](auto vectors, int last) { add_tile<vectors.value>(line, column, last, out); });
+    add_product<T, true, true>({weighted, room, 1}, {plain, room}, count, width, width,
+                               {out, width});
     count = 0;
   }
 };

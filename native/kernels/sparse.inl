@@ -19,29 +19,6 @@ INLINE void fetch_row(const T* p) {
       __builtin_prefetch((const char*)p + j * kVectorBytes, Write);
 }
 
-// V vectors of neighbours, of which the last may be a part.
-template <class T, int V>
-struct Neighbours {
-  vec<T> v[V];
-  int last;  // entries of the last one
-
-  INLINE void load_whole(const T* p) {
-    _Pragma("GCC unroll 4") for (int j = 0; j < V; ++j) v[j] = load(p + j * kWidth<T>);
-  }
-  INLINE void load_from(const T* p) {
-    _Pragma("GCC unroll 4") for (int j = 0; j < V - 1; ++j) v[j] = load(p + j * kWidth<T>);
-    v[V - 1] = load_first(p + (V - 1) * kWidth<T>, last, splat(T(0)));
-  }
-  INLINE void store_to(T* p) const {
-    _Pragma("GCC unroll 4") for (int j = 0; j < V - 1; ++j) store(p + j * kWidth<T>, v[j]);
-    store_first(p + (V - 1) * kWidth<T>, last, v[V - 1]);
-  }
-  INLINE void add(T factor, const Neighbours& other) {
-    const vec<T> f = splat(factor);
-    _Pragma("GCC unroll 4") for (int j = 0; j < V; ++j) v[j] = fma(f, other.v[j], v[j]);
-  }
-};
-
 template <class T, class I, int V>
 void gather_rows(const CsrJob& job, int64_t at, int last, int64_t begin, int64_t end) {
   const I* starts = (const I*)job.starts;
@@ -83,16 +60,6 @@ void scatter_rows(const CsrJob& job, int64_t at, int last) {
       sum.store_to(target);
     }
   }
-}
-
-// Calls f with the number of vectors that `count` columns fill, at most `Most`, as a type.
-template <class T, int Most, class F>
-INLINE void with_vectors(int64_t count, F f) {
-  const int vectors = int((count + kWidth<T> - 1) / kWidth<T>);
-  const int last = int(count - (vectors - 1) * kWidth<T>);
-  if constexpr (Most > 1)
-    if (vectors < Most) return with_vectors<T, Most - 1>(count, f);
-  f(std::integral_constant<int, Most>(), last);
 }
 
 template <class T, class I>

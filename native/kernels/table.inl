@@ -119,5 +119,6 @@ static void grams(const GramJob& job, int64_t begin, int64_t end) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run,      reduce, finish,        map,  elements,
-                         losses,       sampling, sparse, sparse_groups, grams};
+const Kernels kernels = {SOFTMAX_NAME,     run,      reduce, finish,        map,   elements,
+                         losses,           sampling, sparse, sparse_groups, grams, run_layer_rows,
+                         run_layer_classes};

@@ -9,11 +9,13 @@ once, with what all other classes add up to, for their probabilities.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from softmax._inputs import Array, kernel_for
 from softmax._kernels import kernels
+from softmax._products import PIECE_BYTES, Multiply, adding_product, product_in_pieces
 from softmax._targets import Target
 from softmax.functions import logsumexp
 
@@ -21,9 +23,8 @@ from softmax.functions import logsumexp
 LEAST_ROWS = 32
 # Products of other numbers of rows leave lanes of their last tile idle.
 ROW_TILE = 32
-# The gradient of the weights is added up in pieces: larger products are faster, smaller sums
-# stay in the cache.
-PIECE_BYTES = 8 << 20
+# From here on a BLAS that adds is worth some 40 MiB: its code, and what its threads work in.
+MANY_CHUNKS = 8
 
 
 @dataclass
@@ -37,38 +38,34 @@ class Layer:
     grad_x: Array | None = None
     grad_weight: Array | None = None
     grad_bias: Array | None = None
+    multiply: Multiply = product_in_pieces
 
     def logits(self, part: slice, classes: slice, out: Array) -> Array:
         """Write the logits of some rows and classes into the beginning of out."""
         x, w = self.X[part], self.weight[classes]
         logits = out[: len(x) * len(w)].reshape(len(x), len(w))
-        np.matmul(x, w.T, out=logits)
+        self.multiply(x, w.T, logits, False)
         if self.bias is not None:
             logits += self.bias[classes]
         return logits
 
-    def add_gradients(self, part: slice, classes: slice, slopes: Array, room: Array) -> None:
+    def add_gradients(self, part: slice, classes: slice, slopes: Array) -> None:
         """Add what the gradient of a chunk of logits means for X, weights and bias."""
         if self.grad_x is None or self.grad_weight is None:
             return
-        x, w, grad_x = self.X[part], self.weight[classes], self.grad_x[part]
-        if classes.start == 0:
-            np.matmul(slopes, w, out=grad_x)
-        else:
-            grad_x += slopes @ w
+        x, w = self.X[part], self.weight[classes]
+        self.multiply(slopes, w, self.grad_x[part], classes.start > 0)
+        self.multiply(slopes.T, x, self.grad_weight[classes], part.start > 0)
         if self.grad_bias is not None:
-            self.grad_bias[classes] += np.ones(len(x), x.dtype) @ slopes
-        grad_weight = self.grad_weight[classes]
-        step = max(1, room.size // max(1, x.shape[1]))
-        for start in range(0, len(grad_weight), step):
-            piece = grad_weight[start : start + step]
-            columns = slopes[:, start : start + step]
-            if part.start == 0:
-                np.matmul(columns.T, x, out=piece)
-            else:
-                product = room[: piece.size].reshape(piece.shape)
-                np.matmul(columns.T, x, out=product)
-                piece += product
+            self.grad_bias[classes] += slopes.sum(0)
+
+    def choose_products(self, n_chunks: float, piece_bytes: int) -> None:
+        """Choose how to multiply; pieces are room for products that are added."""
+        self.multiply = partial(product_in_pieces, piece_bytes=piece_bytes)
+        if n_chunks >= MANY_CHUNKS and self.grad_weight is not None:
+            matrices = self.X, self.weight, self.grad_x, self.grad_weight
+            if all(m is not None and m.flags.c_contiguous for m in matrices):
+                self.multiply = adding_product(self.X.dtype) or self.multiply
 
 
 def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Array:
@@ -77,15 +74,15 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     n_classes = len(layer.weight)
     itemsize = layer.X.dtype.itemsize
     losses = np.empty(n_rows)
-    piece = min(PIECE_BYTES, scratch // 8, n_features * n_classes * itemsize) // itemsize
-    room = np.empty(max(piece, n_features), layer.X.dtype)
-    entries = max(1, (scratch - room.nbytes) // itemsize)
+    piece = min(PIECE_BYTES, scratch // 8, n_features * n_classes * itemsize)
+    entries = max(1, (scratch - max(piece, n_features * itemsize)) // itemsize)
     # Rows of a target that must be written out take as much as the logits.
     as_given = layer.target.plain_labels or layer.target.plain_counts
     fitting = entries // (max(1, n_classes) * (1 if as_given else 2))
+    layer.choose_products(n_rows / max(1, fitting), piece)
     if fitting < min(LEAST_ROWS, n_rows):
         # There logits, their logarithms, the target and masks are held side by side.
-        return class_chunks(layer, losses, entries // 6, room, scale, z_loss)
+        return class_chunks(layer, losses, entries // 6, scale, z_loss)
     step = min(fitting, -(-even_step(n_rows, fitting) // ROW_TILE) * ROW_TILE)
     chunk = np.empty(step * n_classes, layer.X.dtype)
     classes = slice(0, n_classes)
@@ -94,7 +91,7 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
         logits = layer.logits(part, classes, chunk)
         slopes = None if layer.grad_x is None else logits
         layer.target.write_losses(kernels, logits, part, losses[part], slopes, scale, z_loss)
-        layer.add_gradients(part, classes, logits, room)
+        layer.add_gradients(part, classes, logits)
     return losses
 
 
@@ -104,9 +101,7 @@ def even_step(length: int, most: int) -> int:
     return -(-length // max(1, parts)) or 1
 
 
-def class_chunks(
-    layer: Layer, losses: Array, entries: int, room: Array, scale: float, z_loss: float
-) -> Array:
+def class_chunks(layer: Layer, losses: Array, entries: int, scale: float, z_loss: float) -> Array:
     """Do the work of `layer_losses` in chunks of rows and classes."""
     n_rows, n_classes = len(layer.X), len(layer.weight)
     step = even_step(n_rows, max(LEAST_ROWS, math.isqrt(entries)))
@@ -133,7 +128,7 @@ def class_chunks(
                 elsewhere = np.exp(others - log_partition)
                 one_hot = layer.target.plain_labels
                 to_slopes(logits, target, others, elsewhere, weights, growth, one_hot)
-                layer.add_gradients(part, classes, logits, room)
+                layer.add_gradients(part, classes, logits)
         losses[part] = np.where(weights == 0, 0, weights * total)
     return losses
 

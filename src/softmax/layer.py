@@ -271,7 +271,7 @@ def linear_cross_entropy(
         t = read_target(logits, target, 1, class_weight, sample_weight, ignore_index, smoothing)
     layer = Layer(x, w, b, t)
     if return_grad:
-        layer.grad_x, layer.grad_weight = np.zeros_like(x), np.zeros_like(w)
+        layer.grad_x, layer.grad_weight = np.zeros(x.shape, x.dtype), np.zeros(w.shape, w.dtype)
         layer.grad_bias = None if b is None else np.zeros(len(w))
     losses = layer_losses(layer, scale_for(reduction, t.total), float(z_loss), int(scratch_bytes))
     loss = reduced(losses, reduction, (len(x),), x.dtype)

@@ -71,3 +71,35 @@ def test_what_does_not_fit_is_refused() -> None:
     ]:
         with pytest.raises(TypeError, match="must be"):
             core.weighted_grams(*good[:place], bad, *good[place + 1 :])
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 3, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_softmax_curvature(kernels: Any, n_classes: int, weighted: bool) -> None:
+    x = RNG.normal(size=(50, 5))
+    p = RNG.dirichlet(np.ones(n_classes), 50)
+    weights = RNG.integers(0, 3, 50).astype(float) if weighted else None
+    size = 5 * n_classes
+    before = RNG.normal(size=(size, size))
+    got = before.copy()
+    kernels.softmax_curvature(x, p, weights, 0.5, got)
+    w = np.ones(50) if weights is None else weights
+    covariance = np.einsum("ik,kl->ikl", p, np.eye(n_classes)) - np.einsum("ik,il->ikl", p, p)
+    expected = np.einsum("i,ikl,ia,ib->kalb", w, covariance, x, x).reshape(size, size)
+    np.testing.assert_allclose(got, before + 0.5 * expected, atol=1e-13)
+
+
+def test_curvature_that_does_not_fit_is_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    good = [np.ones((5, 3)), np.ones((5, 2)), np.ones(5), 1.0, np.ones((6, 6))]
+    core.softmax_curvature(*good)
+    bad = {
+        0: [np.ones((4, 3)), np.ones((5, 3), np.float32), np.ones((5, 6))[:, ::2]],
+        1: [np.ones(5), np.ones((5, 2), np.float32)],
+        2: [np.ones(4)],
+        4: [np.ones((6, 5)), np.ones((6, 6), np.float32), np.ones((12, 6))[::2]],
+    }
+    for place, values in bad.items():
+        for value in values:
+            with pytest.raises((TypeError, ValueError)):
+                core.softmax_curvature(*good[:place], value, *good[place + 1 :])

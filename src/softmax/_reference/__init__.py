@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
-from softmax._reference.gram import weighted_grams
+from softmax._reference.gram import softmax_curvature, weighted_grams
+from softmax._reference.layer import layer_derivative, layer_loss
 from softmax._reference.losses import (
     cross_entropy,
     cross_entropy_counts,
@@ -46,6 +47,8 @@ __all__ = [
     "focal_loss",
     "get_num_threads",
     "kl_divergence",
+    "layer_derivative",
+    "layer_loss",
     "log_sigmoid",
     "log_softmax",
     "logit",
@@ -65,6 +68,7 @@ __all__ = [
     "sigmoid",
     "smooth_max",
     "softmax",
+    "softmax_curvature",
     "softmax_jvp",
     "softmax_vjp",
     "softplus",

@@ -1,4 +1,4 @@
-"""Weighted sums of outer products of rows with themselves."""
+"""Weighted sums of outer products of rows with themselves, and the second derivative of a loss."""
 
 from typing import Any
 
@@ -13,3 +13,14 @@ def weighted_grams(x: Array, weights: Array, out: Array) -> None:
         chosen = column != 0
         rows = x[chosen]
         matrix += rows.T @ (rows * column[chosen, None])
+
+
+def softmax_curvature(x: Array, p: Array, weights: Array | None, scale: float, out: Array) -> None:
+    """Add scale times the sum over the rows of weight (diag p - p p') (x) x x' to `out`."""
+    n_classes, width = p.shape[1], x.shape[1]
+    matrix = out.reshape(n_classes, width, n_classes, width)
+    weighted = scale * (p if weights is None else p * weights[:, None])
+    for k in range(n_classes):
+        matrix[k, :, k] += x.T @ (x * weighted[:, k, None])
+        for other in range(n_classes):
+            matrix[k, :, other] -= x.T @ (x * (weighted[:, k] * p[:, other])[:, None])

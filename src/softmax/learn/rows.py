@@ -28,6 +28,7 @@ __all__ = [
     "dense",
     "forward",
     "row_chunks",
+    "summed",
 ]
 
 Array = NDArray[np.floating[Any]]
@@ -108,6 +109,7 @@ class Rows(Protocol):
     dtype: np.dtype[Any]
     n_rows: int
     n_features: int
+    sparse: bool
 
     def chunks(self) -> Iterator[Chunk]:
         """Return the rows in order."""
@@ -131,7 +133,7 @@ class ArrayRows:
     ) -> None:
         self.x, self.target, self.weights = x, target, weights
         self.encoding = encoding
-        self.dtype = x.dtype
+        self.dtype, self.sparse = x.dtype, sp.issparse(x)
         self.n_rows, self.n_features = x.shape
 
     def chunks(self) -> Iterator[Chunk]:
@@ -232,7 +234,16 @@ def backward(x: Matrix, slopes: Array) -> Array:
     if not sp.issparse(x):
         return np.asarray(slopes.T @ x)
     columns = np.empty((x.shape[1], slopes.shape[1]), x.dtype)
-    return np.ascontiguousarray(csr_product(x, slopes, columns, True).T)
+    return csr_product(x, slopes, columns, True).T
+
+
+def summed(total: Array | None, part: Array) -> Array:
+    """Add the part of a chunk to those before, if there are any, in float64."""
+    if total is None:
+        return part
+    total = total.astype(np.float64, copy=False)
+    total += part
+    return total
 
 
 def csr_product(x: Matrix, other: Array, out: Array, transposed: bool) -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softmax._kernels import kernels
 from softmax.learn.loss import Loss
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.rows import CHUNK_BYTES, LOGITS_BYTES, ArrayRows, Matrix, Rows
@@ -44,16 +45,42 @@ class SmallObjective(CrossEntropyObjective):
         self._weights = chunk.weights
         target = chunk.target
         self._target = target if target.ndim == 1 else target.astype(np.float64)
+        self._slopes = np.empty((rows.n_rows, n_classes))
+        self._losses = np.empty(rows.n_rows)
 
     def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
         """Return the smooth part of the objective and its gradient."""
-        slopes = self._centred @ parameters.T
-        losses = self.loss.slope(slopes, self._target, self._weights)
-        self.largest_loss = 0.0
-        self._note_largest(losses, self._weights)
-        objective = float(losses.sum()) / self.total_weight
-        objective += self.penalty.quadratic(parameters[:, : self.n_features])
-        return objective, self._mean_product(slopes, parameters)
+        if self.loss.coupled:
+            objective, gradient = self._softmax_pass(parameters)
+        else:
+            np.matmul(self._centred, parameters.T, out=self._slopes)
+            losses = self.loss.slope(self._slopes, self._target, self._weights)
+            self._losses[...] = losses / self.total_weight
+            objective = float(self._losses.sum())
+            objective += self.penalty.quadratic(parameters[:, : self.n_features])
+            gradient = self._mean_product(self._slopes, parameters)
+        if self.penalty.none:
+            self.largest_loss = 0.0
+            self._note_largest(self._losses * self.total_weight, self._weights)
+        return objective, gradient
+
+    def _softmax_pass(self, parameters: Float64) -> tuple[float, Float64]:
+        labels, shares = (self._target, None) if self._target.ndim == 1 else (None, self._target)
+        gradient = np.empty(self.shape)
+        objective = kernels.layer_loss(
+            self._centred,
+            parameters,
+            labels,
+            shares,
+            self._weights,
+            1 / self.total_weight,
+            self.penalty.l2,
+            self.n_features,
+            self._losses,
+            self._slopes,
+            gradient,
+        )
+        return objective, gradient
 
     def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
         """Return the second derivative at `parameters` applied to `direction`."""

@@ -1,0 +1,56 @@
+"""Matrix products that are put into an array, or added to what it holds.
+
+NumPy's need room for what is to be added, and a pass to add it. The BLAS that SciPy was built with
+is there for compiled code, and adds. It has threads of its own that keep those of NumPy waiting for
+some milliseconds, and so serves only long work, and all products of it.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from softmax._inputs import Array
+from softmax._kernels import kernels
+
+Multiply = Callable[[Array, Array, Array, bool], None]
+"""Of a, b, out, add: put a b into out, or add it."""
+
+# Larger products are faster, smaller sums stay in the cache.
+PIECE_BYTES = 8 << 20
+
+# What is known of gemm: sizes of 32 bits, then pointers to the numbers.
+SIGNATURE = "void (char *, char *, int *, int *, int *, "
+
+
+@cache
+def scipy_gemm(name: str) -> Any:
+    """Return the product of matrices that SciPy offers to compiled code, or None."""
+    try:
+        from scipy.linalg import cython_blas
+    except ImportError:
+        return None
+    gemm = cython_blas.__pyx_capi__[name]
+    return gemm if f'"{SIGNATURE}' in repr(gemm) else None
+
+
+def adding_product(dtype: np.dtype[Any]) -> Multiply | None:
+    """Return a product of contiguous matrices, or their transposes, that adds without room."""
+    if not kernels.build_info()["native"]:
+        return None
+    gemm = scipy_gemm("sgemm" if dtype == np.float32 else "dgemm")
+    return None if gemm is None else partial(kernels.matrix_product, gemm)
+
+
+def product_in_pieces(
+    a: Array, b: Array, out: Array, add: bool, piece_bytes: int = PIECE_BYTES
+) -> None:
+    """Multiply by NumPy; what is added is held a piece at a time."""
+    if not add:
+        np.matmul(a, b, out=out)
+        return
+    step = max(1, piece_bytes // max(1, out.itemsize * out.shape[1]))
+    for start in range(0, len(out), step):
+        piece = slice(start, start + step)
+        out[piece] += a[piece] @ b

@@ -1,0 +1,49 @@
+"""A linear layer with its cross-entropy for rows that fit the cache, and its derivative."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softmax._reference.losses import cross_entropy, cross_entropy_soft
+
+Float64 = NDArray[np.float64]
+
+
+def layer_loss(
+    x: Float64,
+    parameters: Float64,
+    labels: NDArray[Any] | None,
+    targets: Float64 | None,
+    weights: Float64 | None,
+    scale: float,
+    l2: float,
+    penalised: int,
+    loss: Float64,
+    slopes: Float64,
+    gradient: Float64,
+) -> float:
+    """Return the sum of the losses and the penalty, and write both gradients."""
+    np.matmul(x, parameters.T, out=slopes)
+    if labels is not None:
+        cross_entropy(slopes, labels, weights, loss, slopes, -1, scale)
+    elif targets is not None:
+        cross_entropy_soft(slopes, targets, weights, loss, slopes, -1, scale)
+    np.matmul(slopes.T, x, out=gradient)
+    gradient[:, :penalised] += l2 * parameters[:, :penalised]
+    return float(loss.sum() + l2 / 2 * np.sum(parameters[:, :penalised] ** 2))
+
+
+def layer_derivative(
+    products: NDArray[Any],
+    sums: Float64,
+    mean: Float64,
+    total: float,
+    l2: float,
+    parameters: Float64,
+    out: Float64,
+) -> None:
+    """Move products with features to those less `mean`, and add the penalty's share."""
+    d = products.shape[1]
+    out[:, :d] = (products - sums[:, None] * mean) / total + l2 * parameters[:, :d]
+    out[:, d:] = sums[:, None] / total

@@ -1,0 +1,126 @@
+"""The loss of a small layer in one call, against its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import softmax as sm
+
+RNG = np.random.default_rng(11)
+
+
+def arrays(n_rows: int, width: int, n_classes: int) -> dict[str, Any]:
+    return {
+        "x": RNG.normal(size=(n_rows, width)),
+        "parameters": RNG.normal(size=(n_classes, width)),
+        "labels": RNG.integers(0, n_classes, n_rows),
+        "targets": None,
+        "weights": None,
+        "scale": 0.25,
+        "l2": 0.5,
+        "penalised": max(0, width - 1),
+        "loss": np.empty(n_rows),
+        "slopes": np.empty((n_rows, n_classes)),
+        "gradient": np.full((n_classes, width), np.nan),
+    }
+
+
+def check(kernels: Any, given: dict[str, Any]) -> None:
+    objective = kernels.layer_loss(*given.values())
+    x, parameters, penalised = given["x"], given["parameters"], given["penalised"]
+    logits = x @ parameters.T
+    target = given["targets"] if given["labels"] is None else given["labels"]
+    weights = np.ones(len(x)) if given["weights"] is None else given["weights"]
+    losses = given["scale"] * weights * sm.cross_entropy(logits, target, reduction="none")
+    close = {"rtol": 1e-12, "atol": 1e-13}
+    np.testing.assert_allclose(given["loss"], losses, **close)
+    t = np.eye(len(parameters))[target] if target.ndim == 1 else target
+    slopes = given["scale"] * weights[:, None] * (sm.softmax(logits) - t)
+    np.testing.assert_allclose(given["slopes"], slopes, **close)
+    penalty = parameters * (np.arange(x.shape[1]) < penalised)
+    np.testing.assert_allclose(
+        given["gradient"], slopes.T @ x + given["l2"] * penalty, rtol=1e-11, atol=1e-12
+    )
+    assert objective == pytest.approx(losses.sum() + given["l2"] / 2 * np.sum(penalty**2))
+
+
+# Classes on both sides of the traversals' limits, of vectors and of tiles; rows of few bundles.
+@pytest.mark.parametrize("n_rows", [1, 15, 64, 65, 200])
+@pytest.mark.parametrize("n_classes", [2, 3, 4, 8, 9, 10, 33, 61, 130, 2100])
+@pytest.mark.parametrize("width", [1, 5, 65])
+def test_labels(kernels: Any, n_rows: int, n_classes: int, width: int) -> None:
+    check(kernels, arrays(n_rows, width, n_classes))
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 70])
+def test_weights_and_shares(kernels: Any, n_classes: int) -> None:
+    given = arrays(100, 7, n_classes)
+    given["weights"] = RNG.integers(0, 3, 100).astype(float)
+    check(kernels, given)
+    given["labels"], given["targets"] = None, RNG.dirichlet(np.ones(n_classes), 100)
+    check(kernels, given)
+
+
+def test_any_number_of_threads() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    results = []
+    given = arrays(5000, 40, 30)
+    for threads in (1, 2, 4):
+        with sm.num_threads(threads):
+            objective = core.layer_loss(*given.values())
+        results.append((objective, given["gradient"].tobytes()))
+    assert len(set(results)) == 1
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    good = arrays(6, 3, 4)
+    core.layer_loss(*good.values())
+    bad = {
+        "x": [np.ones((6, 3), np.float32), np.ones((7, 3)), np.ones((6, 6))[:, ::2], None],
+        "parameters": [np.ones((4, 2)), np.ones((3, 4)).T[:, :2], np.ones((4, 3), np.float32)],
+        "labels": [np.full(6, 4), np.zeros(5, int), np.zeros(6)],
+        "penalised": [4, -1],
+        "loss": [np.empty(5), np.empty(6, np.float32)],
+        "slopes": [np.empty((6, 4), np.float32), np.empty((4, 6)).T],
+        "gradient": [np.empty((4, 2)), np.empty((3, 4)).T],
+    }
+    for name, values in bad.items():
+        for value in values:
+            with pytest.raises((TypeError, ValueError, IndexError)):
+                core.layer_loss(*{**good, name: value}.values())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("width", [1, 255, 256, 257, 700])
+@pytest.mark.parametrize("intercept", [0, 1])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_derivative(kernels: Any, dtype: Any, width: int, intercept: int, layout: Any) -> None:
+    products = layout(RNG.normal(size=(3, width)).astype(dtype))
+    sums, mean = RNG.normal(size=3), RNG.normal(size=width)
+    parameters = RNG.normal(size=(3, width + intercept))
+    out = np.full(parameters.shape, np.nan)
+    kernels.layer_derivative(products, sums, mean, 5.0, 0.3, parameters, out)
+    expected = (products - np.outer(sums, mean)) / 5 + 0.3 * parameters[:, :width]
+    np.testing.assert_allclose(out[:, :width], expected, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(out[:, width:], sums[:, None][:, :intercept] / 5, rtol=1e-15)
+
+
+def test_derivatives_that_do_not_fit_are_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    good = [np.ones((3, 4)), np.ones(3), np.ones(4), 1.0, 0.0, np.ones((3, 5)), np.ones((3, 5))]
+    core.layer_derivative(*good)
+    bad = {
+        0: [np.ones((3, 6)), np.ones((2, 4)), np.ones((3, 4), np.float16), np.ones(12), None],
+        1: [np.ones(4), np.ones(3, np.float32)],
+        2: [np.ones(3)],
+        5: [np.ones((3, 6)), np.ones((3, 10))[:, ::2]],
+        6: [np.ones((3, 4)), np.ones((3, 5), np.float32)],
+    }
+    for place, values in bad.items():
+        for value in values:
+            with pytest.raises((TypeError, ValueError)):
+                core.layer_derivative(*good[:place], value, *good[place + 1 :])
