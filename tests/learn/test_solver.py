@@ -41,6 +41,9 @@ class Quartic:
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         return float(gradient @ gradient / (2 * self.curvatures.min()))
 
+    def bundle(self, tol: float) -> None:
+        return None
+
     def certificate(
         self, parameters: Float64, objective: float, gradient: Float64
     ) -> tuple[float, float]:

@@ -20,7 +20,6 @@ Böhning (1992), "Multinomial logistic regression algorithm", for the bound. Yan
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -45,13 +44,13 @@ __all__ = [
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-Indices = NDArray[np.intp]
 Structure = Literal["exact", "blocks", "columns"]
 
 EXACT_WORK = 5e7  # multiply-adds to build the whole matrix: a few milliseconds
 EXACT_SIZE = 48  # below this size it is cheap for any number of rows
 MOST_BYTES = 64 << 20
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
+ROWS_PER_CLASS = 20  # of those from which the curvature by the intercepts is taken
 LEAST_SAMPLE = 2048
 NEGLIGIBLE = 0.1  # of the mean p (1 - p): such rows add less than that share
 TINY = float(np.finfo(np.float64).tiny)
@@ -91,7 +90,10 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     problem.intercept_curvature = np.maximum(confusion, TINY)
     coupled = problem.loss.coupled
     if structure == "columns":
-        return Columns(column_curvature(problem, float(confusion.mean())), coupled)
+        known = problem.fit_intercept and knows_intercepts(problem)
+        intercepts = intercept_matrix(problem, parameters) if known else None
+        curvature = column_curvature(problem, float(confusion.mean()))
+        return Columns(curvature, intercepts, coupled)
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
     if problem.rows.n_rows <= sample_size(problem):
@@ -118,6 +120,11 @@ def mean_confusion(problem: CrossEntropyObjective, parameters: Float64) -> Float
         total += weights @ (p * (1 - p))
         weight += float(weights.sum())
     return total / max(weight, TINY)
+
+
+def knows_intercepts(problem: CrossEntropyObjective) -> bool:
+    """Say whether the few rows are enough to tell the classes' intercepts apart."""
+    return bool(problem.glance.n_rows >= ROWS_PER_CLASS * problem.n_classes)
 
 
 def intercept_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
@@ -224,40 +231,32 @@ def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
     return blocks
 
 
-@cache
-def pairs_of_classes(n_classes: int, coupled: bool) -> tuple[Indices, Indices, Indices]:
-    """Return the classes of each pair (each with itself only, unless coupled), and their place."""
-    first, second = np.triu_indices(n_classes) if coupled else [np.arange(n_classes)] * 2
-    place = np.full((n_classes, n_classes), len(first))
-    place[first, second] = place[second, first] = np.arange(len(first))
-    return first, second, place
-
-
 def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
-    coupled = problem.loss.coupled
-    first, second, place = pairs_of_classes(n_classes, coupled)
-    own = place.diagonal()
-    blocks = np.zeros((len(first) + 1, n_columns, n_columns))  # the last: of classes not coupled
-    pairs = blocks[:-1]
+    size = n_classes * n_columns
+    whole = np.zeros((size, size))
+    # By class and column, then class and column: the same memory.
+    matrix = whole.reshape(n_classes, n_columns, n_classes, n_columns)
+    scale = 1 / problem.total_weight
     for rows, p, weights in problem.designs(parameters):
-        shares = p.take(first, axis=1) * -p.take(second, axis=1)
-        shares[:, own] += p
+        if problem.loss.coupled:
+            kernels.softmax_curvature(rows, p, weights, scale, whole)
+            continue
+        importance = p * (1 - p) * scale
         if weights is not None:
-            shares *= weights[:, None]
-        kernels.weighted_grams(rows, shares, pairs)
-    pairs /= problem.total_weight
-    diagonals = pairs.reshape(len(pairs), -1)[:, :: n_columns + 1]
-    diagonals[own, : problem.n_features] += problem.penalty.l2
-    curvature = diagonals[own]
-    problem.intercept_curvature = np.maximum(curvature[:, -1], TINY)
-    if coupled:
+            importance *= weights[:, None]
+        blocks = np.zeros((n_classes, n_columns, n_columns))
+        kernels.weighted_grams(rows, importance, blocks)
+        np.einsum("kikj->kij", matrix)[...] += blocks
+    own = np.einsum("kiki->ki", matrix)
+    own[:, : problem.n_features] += problem.penalty.l2
+    problem.intercept_curvature = np.maximum(own[:, -1], TINY)
+    if problem.loss.coupled:
         # Gradients sum to zero over the classes, so that curvature along a shift of all classes
         # is free to choose; without it the intercepts' part is singular.
-        diagonals += curvature.sum(0) / n_classes**2
-    size = n_classes * n_columns
-    return blocks[place].transpose(0, 2, 1, 3).reshape(size, size)
+        np.einsum("kili->kli", matrix)[...] += own.sum(0) / n_classes**2
+    return whole
 
 
 def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:

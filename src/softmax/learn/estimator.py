@@ -123,11 +123,12 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.history_["seconds"].append(news.seconds)
             if held_out is not None:
                 self.history_["validation_loss"].append(held_out.see(parameters))
-            tell(
-                f"iteration {news.iteration}: objective {news.objective:.6g}, "
-                f"gap {news.gap:.2e}, {news.seconds:.2f} s",
-                share_done(news.gap, abs(news.objective), self.tol * abs(news.objective)),
-            )
+            if self.verbose:
+                tell(
+                    f"iteration {news.iteration}: objective {news.objective:.6g}, "
+                    f"gap {news.gap:.2e}, {news.seconds:.2f} s",
+                    share_done(news.gap, abs(news.objective), self.tol * abs(news.objective)),
+                )
             asked = self.callback is not None and self.callback(news) is True
             return asked or (held_out is not None and held_out.exhausted)
 

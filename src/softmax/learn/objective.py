@@ -16,11 +16,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softmax._kernels import kernels
+from softmax.learn.bundle import Bundle
 from softmax.learn.curvature import (
     diagonal,
     has_blocks,
@@ -40,6 +42,7 @@ from softmax.learn.rows import (
     dense,
     forward,
     square_sums,
+    summed,
 )
 from softmax.learn.start import best_length, class_means
 
@@ -169,7 +172,7 @@ class CrossEntropyObjective:
         """Return the smooth part of the objective and its gradient, in one pass over the data."""
         weight, bias = self.product_form(parameters)
         loss = self.largest_loss = 0.0
-        gradient = np.zeros((self.n_classes, self.n_features))
+        gradient: Any = None
         columns = np.zeros(self.n_classes)
         for x, target, weights in self.rows.chunks():
             logits = forward(x, weight)
@@ -177,7 +180,7 @@ class CrossEntropyObjective:
             losses = self.loss.slope(logits, target, weights)
             loss += float(losses.sum())
             self._note_largest(losses, weights)
-            gradient += backward(x, logits)
+            gradient = summed(gradient, backward(x, logits))
             columns += np.ones(len(logits), logits.dtype) @ logits
         objective = loss / self.total_weight
         objective += self.penalty.quadratic(parameters[:, : self.n_features])
@@ -187,7 +190,7 @@ class CrossEntropyObjective:
         """Return the second derivative at `parameters` applied to `direction`."""
         weight, bias = self.product_form(parameters)
         weight_change, bias_change = self.product_form(direction)
-        product = np.zeros((self.n_classes, self.n_features))
+        product: Any = None
         columns = np.zeros(self.n_classes)
         for x, _, weights in self.rows.chunks():
             p = self._remembered(x, parameters)
@@ -202,7 +205,7 @@ class CrossEntropyObjective:
             self.loss.curve(p, change)
             if weights is not None:
                 change *= weights.astype(change.dtype)[:, None]
-            product += backward(x, change)
+            product = summed(product, backward(x, change))
             columns += np.ones(len(change), change.dtype) @ change
         return self.derivative(product, columns, direction)
 
@@ -211,6 +214,15 @@ class CrossEntropyObjective:
         d = self.n_features
         gap = self.penalty.gap(parameters[:, :d], objective, gradient[:, :d])
         return gap + self.intercept_gap(gradient)
+
+    def bundle(self, tol: float) -> Bundle | None:
+        """Return what bounds the distance closer by several points, where that serves `tol`."""
+        # With a better curvature the gradient goes steadily, and there is nothing to cancel.
+        curved = is_exact(self) or has_blocks(self)
+        if self.penalty.l1 or not self.penalty.l2 or curved:
+            return None
+        bundle = Bundle(self)
+        return bundle if bundle.least_tol <= tol else None
 
     def intercept_gap(self, gradient: Float64) -> float:
         """Return how much the intercept alone can gain, to second order."""
@@ -297,7 +309,9 @@ class CrossEntropyObjective:
         """Return weights and bias for the data as they are, in their dtype."""
         coef = parameters[:, : self.n_features]
         bias = parameters[:, -1] - coef @ self.mean if self.fit_intercept else np.zeros(len(coef))
-        return coef.astype(self.rows.dtype), bias.astype(self.rows.dtype)
+        # Products with compressed rows read what belongs to a column.
+        order: Literal["C", "F"] = "F" if self.rows.sparse else "C"
+        return coef.astype(self.rows.dtype, order=order), bias.astype(self.rows.dtype)
 
     def probabilities(self, x: Matrix, parameters: Float64) -> Array:
         """Return the probabilities of a few rows."""
@@ -356,14 +370,16 @@ class CrossEntropyObjective:
                 total += column_sums(x, weights)
         return weight, total / weight if centre else total
 
-    def derivative(self, products: Float64, columns: Float64, penalised: Float64) -> Float64:
+    def derivative(self, products: Array, columns: Float64, penalised: Float64) -> Float64:
         """Move sums over uncentred rows to the centred features and add the penalty's share."""
         derivative = np.empty(self.shape)
-        for k, row in enumerate(derivative):  # one after the other: each stays in the cache
-            coef = row[: self.n_features]
-            np.multiply(self.mean, -columns[k], out=coef)
-            coef += products[k]
-            row[self.n_features :] = columns[k]
-            row /= self.total_weight
-            coef += self.penalty.l2 * penalised[k, : self.n_features]
+        kernels.layer_derivative(
+            products,
+            columns,
+            self.mean,
+            self.total_weight,
+            self.penalty.l2,
+            np.ascontiguousarray(penalised),
+            derivative,
+        )
         return derivative

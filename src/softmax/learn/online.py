@@ -175,6 +175,9 @@ class _Posterior:
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         return 0.5 * float((gradient**2 / self.precision).sum())
 
+    def bundle(self, tol: float) -> None:
+        return None
+
     def certificate(
         self, parameters: Float64, objective: float, gradient: Float64
     ) -> tuple[float, float]:

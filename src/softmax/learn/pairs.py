@@ -58,13 +58,16 @@ class Pairs:
 
     def add(self, left: _State, arrived: _State) -> None:
         """Keep a step, from parameters and gradient to others; the oldest pair may go."""
-        step, change = (self._difference(*pair) for pair in zip(arrived, left, strict=True))
-        if float(np.dot(step, change)) <= LEAST_CURVATURE:
-            return
         full = len(self) == len(self._steps)
         row = self._order.pop(0) if full else len(self)
+        step, change = self._steps[row], self._changes[row]
+        for room, new, old in zip((step, change), arrived, left, strict=True):
+            np.subtract(new, old, out=room.reshape(new.shape), casting="same_kind")
+        if float(np.dot(step, change)) <= LEAST_CURVATURE:
+            if full:  # the pair that stood there is gone, and the others have a gap
+                self.clear()
+            return
         self._order.append(row)
-        self._steps[row], self._changes[row] = step, change
         self._products[: len(self), row] = self._steps[: len(self)] @ change
 
     def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
@@ -86,10 +89,6 @@ class Pairs:
         rest = self._solve(curvature * shares - changes @ vector, transposed=True)
         vector += self._flat(rest) @ steps
         return np.asarray(vector.reshape(gradient.shape), np.float64)
-
-    def _difference(self, new: Float64, old: Float64) -> Array:
-        difference = np.empty(new.shape, self._steps.dtype)
-        return np.subtract(new, old, out=difference, casting="same_kind").ravel()
 
     def _flat(self, array: Array) -> Array:
         return array.astype(self._steps.dtype, copy=False).ravel()

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 from softmax.learn.preconditioner import Preconditioner
 
-__all__ = ["Iteration", "Problem", "Report", "Solution"]
+__all__ = ["Bound", "Iteration", "Problem", "Report", "Solution"]
 
 Float64 = NDArray[np.float64]
+
+
+class Bound(Protocol):
+    """Remembers points."""
+
+    def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
+        """Return how far this point, the newest of several, can be above the optimum."""
 
 
 class Problem(Protocol):
@@ -30,6 +37,9 @@ class Problem(Protocol):
 
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         """Return how far the point can be above the optimum."""
+
+    def bundle(self, tol: float) -> Bound | None:
+        """Return what bounds the distance closer by several points, where that serves `tol`."""
 
     def certificate(
         self, parameters: Float64, objective: float, gradient: Float64

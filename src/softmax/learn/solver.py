@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from softmax.learn.pairs import Pairs
 from softmax.learn.preconditioner import Preconditioner
-from softmax.learn.problem import Iteration, Problem, Report, Solution
+from softmax.learn.problem import Bound, Iteration, Problem, Report, Solution
 
 __all__ = ["minimise"]
 
@@ -38,6 +38,7 @@ SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
 NEWTON_FALL = 0.1  # an objective that falls by more than this share a step has moving curvature
 TRIAL_STEPS = 6  # quasi-Newton steps before that is judged: the first ones always fall steeply
 BROKEN_PROMISE = 0.1  # a step that gained less than this share of its decrement, likewise
+GROWN = 5.0  # a promise so many times the last one's comes from pairs that mislead
 REFRESH_FALL = 0.01  # renew the preconditioner when the Newton decrement fell to this share
 REFRESH_STEPS = 30  # and when it has not converged after so many steps
 CG_SHARE = 0.5  # end where a step adds less to the promise than this share of the mean so far
@@ -48,6 +49,7 @@ RELAXED = 0.5  # of the best first step: from there the next would go at right a
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
+NEAR = 10.0  # tolerances: from such a gap on points before are asked for a closer one
 LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
 
@@ -141,6 +143,7 @@ class _Run:
         self.began = began
         self.memory = Pairs(solution.parameters.size)
         self.point = self.evaluate(solution.parameters)
+        self.bundle: Bound | None = None
         self.gap = self.bound()
         self.decrement = np.inf  # of the current point, once a direction is known
         self.last_decrement = np.inf
@@ -167,11 +170,9 @@ class _Run:
                     break
                 continue
             direction = self.direction()
-            self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
             if self.preconditioner.rough and self.converged():
                 # Pairs alone know too little of the flat directions to say so.
-                direction = self.newton_direction(VERIFYING_STEPS)
-                self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+                direction = self.promising(self.newton_direction(VERIFYING_STEPS))
             if self.converged():
                 break
             arrived = self.line_search(direction)
@@ -205,8 +206,16 @@ class _Run:
         return True
 
     def bound(self) -> float:
+        """Return how far the point can be above the optimum."""
         point = self.point
-        return self.problem.gap(point.parameters, point.objective, point.gradient)
+        gap = self.problem.gap(point.parameters, point.objective, point.gradient)
+        if gap > NEAR * self.tol * abs(point.objective):
+            return gap
+        if self.bundle is None:
+            self.bundle = self.problem.bundle(self.tol)
+        if self.bundle is None:
+            return gap
+        return min(gap, self.bundle.gap(point.parameters, point.objective, point.gradient))
 
     def converged(self) -> bool:
         """Say whether the gap is closed.
@@ -289,12 +298,23 @@ class _Run:
         if self.preconditioner.exact or self.newton:
             if self.steps_since_renewal:
                 self.renew()
-            return self.newton_direction()
+            return self.promising(self.newton_direction())
         if self.stale():
             self.renew()
-        direction = -self.memory.apply(self.point.gradient, self.preconditioner)
+        ascent = self.memory.apply(self.point.gradient, self.preconditioner)
+        direction = self.promising(np.negative(ascent, out=ascent))
+        grown = self.decrement > GROWN * self.last_decrement
+        if self.memory and grown and not self.preconditioner.rough:
+            self.newton = True
+            self.renew()
+            return self.promising(self.newton_direction())
         if self.first_decrement is None:
-            self.first_decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
+            self.first_decrement = self.decrement
+        return direction
+
+    def promising(self, direction: Float64) -> Float64:
+        """Note what a direction promises, and return it."""
+        self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
         return direction
 
     def stale(self) -> bool:
@@ -341,7 +361,7 @@ class _Run:
         separable data; a longer step is then worth its evaluation.
         """
         start = self.point
-        slope = float(np.vdot(direction, start.gradient))
+        slope = -2 * self.decrement
         if slope >= 0:
             return None
         reaching = self.newton or self.preconditioner.exact
@@ -350,7 +370,8 @@ class _Run:
             length = RELAXED * self.problem.best_length(start.parameters, direction)
         best: _Point | None = None
         for _ in range(30):
-            trial = self.evaluate(start.parameters + length * direction, direction)
+            step = direction if length == 1 else length * direction
+            trial = self.evaluate(start.parameters + step, direction)
             if not self.lower(trial, slope, length):
                 if best is not None:
                     return best

@@ -1,0 +1,100 @@
+"""A bound from several points: how far, at most, the best of a convex function is below.
+
+The tangent planes of the loss at points on the way all lie below it, and so does every mean of
+them. With weights c, which sum to one, of the planes L_j + <G_j, W - W_j> + <g_j, b - b_j>, the
+least of their mean and the penalty l2 |W|^2 / 2 over all W is
+
+    sum_j c_j (L_j - <G_j, W_j>) - |sum_j c_j G_j|^2 / (2 l2)
+
+for an intercept b at which the g_j vanish. One point is the duality gap; of several, what turns
+from step to step cancels. What is left of the g_j counts as in `intercept_gap`.
+
+References
+----------
+Lemaréchal (1975), "An extension of Davidon methods to non differentiable problems", for bundles.
+Teo, Vishwanathan, Smola & Le (2010), "Bundle methods for regularized risk minimization".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softmax.learn.penalty import inner, square_sum
+
+if TYPE_CHECKING:
+    from softmax.learn.objective import CrossEntropyObjective
+
+__all__ = ["Bundle", "best_mean"]
+
+Float64 = NDArray[np.float64]
+
+MOST = 6
+MANY = 1 << 16  # parameters, from which on float32 keeps the planes
+SINGLE_TOL = 1e-6  # relative gap that such planes can certify
+
+
+class Bundle:
+    """Tangent planes of a loss at the last points, for a problem with a quadratic penalty."""
+
+    def __init__(self, problem: CrossEntropyObjective) -> None:
+        self.problem = problem
+        n_classes, d = problem.n_classes, problem.n_features
+        dtype: Any = np.float32 if n_classes * d > MANY else np.float64
+        self.least_tol = SINGLE_TOL if dtype == np.float32 else 0.0
+        self._slopes = np.empty((MOST, n_classes * d), dtype)
+        self._heights = np.empty(MOST)  # of the planes above 0
+        self._pulls = np.zeros((MOST, n_classes))  # of the intercepts
+        self._products = np.zeros((MOST, MOST))
+        self._count = 0
+
+    def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
+        """Keep the plane at a point, and return how far the objective there is above the bound.
+
+        `objective` and `gradient` are those of loss and penalty.
+        """
+        d, l2 = self.problem.n_features, self.problem.penalty.l2
+        coef, slope = parameters[:, :d], gradient[:, :d]
+        place = self._count % MOST
+        self._count += 1
+        n = min(self._count, MOST)
+        own = self._slopes[place].reshape(coef.shape)
+        np.multiply(coef, -l2, out=own, casting="same_kind")
+        own += slope.astype(own.dtype, copy=False)
+        height = objective + 0.5 * l2 * square_sum(coef) - inner(coef, slope)
+        products = self._slopes[:n] @ self._slopes[place]
+        self._products[place, :n] = self._products[:n, place] = products
+        matrix = self._products[:n, :n] / l2
+        if self.problem.fit_intercept:
+            intercepts, pull = parameters[:, -1], gradient[:, -1]
+            self._pulls[place] = pull
+            height -= float(intercepts @ pull)
+            pulls = self._pulls[:n]
+            matrix += 2 * (pulls / self.problem.intercept_curvature) @ pulls.T
+        self._heights[place] = height
+        heights = self._heights[:n] + (pulls @ intercepts if self.problem.fit_intercept else 0)
+        return objective - best_mean(heights, matrix)
+
+
+def best_mean(heights: Float64, matrix: Float64) -> float:
+    """Return nearly the largest <heights, c> - <c, matrix c> / 2 over weights c.
+
+    Whatever stands in the way of the best weights, the value is that of some.
+    """
+    best = float(np.max(heights - 0.5 * matrix.diagonal()))
+    kept = np.arange(len(heights))
+    while len(kept) > 1:
+        n = len(kept)
+        system = np.ones((n + 1, n + 1))
+        system[:n, :n] = matrix[np.ix_(kept, kept)]
+        system[n, n] = 0
+        weights = np.linalg.lstsq(system, np.append(heights[kept], 1.0))[0][:n]
+        lowest = int(np.argmin(weights))
+        if weights[lowest] >= 0:
+            weights /= weights.sum()
+            value = weights @ heights[kept] - 0.5 * weights @ matrix[np.ix_(kept, kept)] @ weights
+            return max(best, float(value))
+        kept = np.delete(kept, lowest)
+    return best
