@@ -1,16 +1,28 @@
-// Products of matrices by the BLAS that SciPy was built with. Unlike NumPy's they can be added to
-// what is there already, with no room for the product between.
+// Products of matrices by the BLAS that SciPy was built with, which unlike NumPy's can be added to
+// what is there already, and its Cholesky factors, of several small matrices in one call.
 #pragma once
 
 #include <climits>
 
 #include "calls.h"
+#include "products.h"
 
 namespace softmax {
 
 // What SciPy offers to compiled code, in a capsule whose name is the signature.
 using Gemm = void (*)(char*, char*, int*, int*, int*, void*, void*, int*, void*, int*, void*, void*,
                       int*);
+
+using Potrf = void (*)(char*, int*, void*, int*, int*);
+using Potrs = void (*)(char*, int*, int*, void*, int*, void*, int*, int*);
+
+template <class Function>
+Function function_in(nb::handle capsule) {
+  const char* signature = PyCapsule_GetName(capsule.ptr());
+  void* pointer = signature ? PyCapsule_GetPointer(capsule.ptr(), signature) : nullptr;
+  if (pointer == nullptr) throw nb::python_error();
+  return reinterpret_cast<Function>(pointer);
+}
 
 // A matrix whose rows, or columns if it is transposed, are contiguous.
 struct Strided {
@@ -51,9 +63,7 @@ inline void matrix_product(nb::handle gemm, nb::handle a, nb::handle b, nb::hand
   if (left.type != result.type || right.type != result.type || result.transposed ||
       left.columns != right.rows || left.rows != result.rows || right.columns != result.columns)
     refuse("out", "of the type and shape of the product, with contiguous rows");
-  const char* signature = PyCapsule_GetName(gemm.ptr());
-  const auto function = signature ? PyCapsule_GetPointer(gemm.ptr(), signature) : nullptr;
-  if (function == nullptr) throw nb::python_error();
+  const auto multiply = function_in<Gemm>(gemm);
   if (result.rows == 0 || result.columns == 0) return;
   // BLAS counts down the columns first: to it every matrix is its own transpose.
   char first = right.transposed ? 'T' : 'N', second = left.transposed ? 'T' : 'N';
@@ -61,11 +71,100 @@ inline void matrix_product(nb::handle gemm, nb::handle a, nb::handle b, nb::hand
     T one = 1, kept = add ? 1 : 0;
     int m = result.columns, n = result.rows, k = left.columns;
     int lead_first = right.lead, lead_second = left.lead, lead_out = result.lead;
-    reinterpret_cast<Gemm>(function)(&first, &second, &m, &n, &k, &one, right.data, &lead_first,
-                                     left.data, &lead_second, &kept, result.data, &lead_out);
+    multiply(&first, &second, &m, &n, &k, &one, right.data, &lead_first, left.data, &lead_second,
+             &kept, result.data, &lead_out);
   };
   nb::gil_scoped_release release;
   result.type == NPY_FLOAT ? call(0.0f) : call(0.0);
+}
+
+// Several square matrices, one after the other.
+struct Blocks {
+  char* data;
+  int type;
+  int64_t count;
+  int side;
+
+  explicit Blocks(nb::handle given) {
+    int64_t size;
+    data = const_cast<char*>(contiguous(given, "matrices", {NPY_FLOAT, NPY_DOUBLE}, type, size));
+    auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
+    if (PyArray_NDIM(array) != 3 || PyArray_DIM(array, 1) != PyArray_DIM(array, 2) ||
+        PyArray_DIM(array, 1) > INT_MAX)
+      refuse("matrices", "square");
+    count = PyArray_DIM(array, 0), side = int(PyArray_DIM(array, 1));
+  }
+};
+
+// Puts the Cholesky factor of a symmetric matrix, scaled to unit diagonal, in its place.
+template <class T>
+void factor_one(Potrf potrf, T* matrix, int side, T* scale) {
+  const std::vector<T> before(matrix, matrix + int64_t(side) * side);
+  for (int i = 0; i < side; ++i) {
+    const T diagonal = before[size_t(i) * side + i];
+    // Else no step: a column that never varies.
+    scale[i] = diagonal > std::numeric_limits<T>::min() ? 1 / std::sqrt(diagonal) : 0;
+  }
+  // Rounding can leave a matrix of correlated columns slightly indefinite.
+  int failed = 1;
+  for (T ridge = 10 * std::numeric_limits<T>::epsilon(); failed != 0 && ridge < 1e6; ridge *= 10) {
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j)
+        matrix[int64_t(i) * side + j] =
+            i == j ? 1 + ridge : before[size_t(i) * side + j] * scale[i] * scale[j];
+    char upper = 'U';
+    potrf(&upper, &side, matrix, &side, &failed);
+  }
+}
+
+// Puts the Cholesky factors of symmetric matrices, scaled to unit diagonal, in their place.
+inline void factor_blocks(nb::handle potrf, nb::handle matrices, nb::handle scales) {
+  const Blocks blocks(matrices);
+  int type;
+  int64_t size;
+  auto* scale = const_cast<char*>(contiguous(scales, "scales", {blocks.type}, type, size));
+  if (size != blocks.count * blocks.side) refuse("scales", "one for each row of the matrices");
+  const auto function = function_in<Potrf>(potrf);
+  const auto each = [&]<class T>(T*) {
+    for (int64_t b = 0; b < blocks.count; ++b)
+      factor_one(function, (T*)blocks.data + b * blocks.side * blocks.side, blocks.side,
+                 (T*)scale + b * blocks.side);
+  };
+  nb::gil_scoped_release release;
+  type == NPY_FLOAT ? each((float*)nullptr) : each((double*)nullptr);
+}
+
+// Solves with such factors: of `right`, as many rows for each matrix as there are, into `out`.
+inline void solve_blocks(nb::handle potrs, nb::handle matrices, nb::handle scales, nb::handle right,
+                         nb::handle out) {
+  const Blocks blocks(matrices);
+  int type, other;
+  int64_t scales_size, size, out_size;
+  const auto* scale = contiguous(scales, "scales", {blocks.type}, type, scales_size);
+  const auto* given = (const double*)contiguous(right, "right", {NPY_DOUBLE}, other, size);
+  auto* solution = (double*)contiguous(out, "out", {NPY_DOUBLE}, other, out_size);
+  const int64_t entries = blocks.count * blocks.side;
+  if (scales_size != entries || out_size != size || (entries ? size % entries : size) != 0 ||
+      size > INT_MAX)
+    refuse("right", "rows as long as those of the matrices, as many for each");
+  if (size == 0) return;
+  int side = blocks.side, rows = int(size / entries);
+  const auto function = function_in<Potrs>(potrs);
+  const auto each = [&]<class T>(T*) {
+    std::vector<T> scaled(size_t(rows) * side);
+    for (int64_t b = 0; b < blocks.count; ++b) {
+      const T* s = (const T*)scale + b * side;
+      const int64_t first = b * rows * side;
+      for (int64_t i = 0; i < rows * side; ++i) scaled[i] = T(given[first + i]) * s[i % side];
+      char upper = 'U';
+      int failed = 0;
+      function(&upper, &side, &rows, (T*)blocks.data + b * side * side, &side, scaled.data(), &side,
+               &failed);
+      for (int64_t i = 0; i < rows * side; ++i) solution[first + i] = scaled[i] * s[i % side];
+    }
+  };
+  nb::gil_scoped_release release;
+  type == NPY_FLOAT ? each((float*)nullptr) : each((double*)nullptr);
 }
 
 }  // namespace softmax

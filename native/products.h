@@ -148,6 +148,31 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
         }
 }
 
+// Completes such a matrix: adds l2 to the diagonal of the first columns of each class, writes the
+// diagonal into `own`, and adds the curvature along a shift of all classes, which changes no
+// probability: free to choose, and without it the matrix would be singular.
+inline void complete_curvature(nb::handle matrix, nb::handle own, double l2, int64_t penalised) {
+  int type;
+  int64_t size, side;
+  auto* whole = (double*)contiguous(matrix, "matrix", {NPY_DOUBLE}, type, size);
+  auto* diagonal = (double*)contiguous(own, "own", {NPY_DOUBLE}, type, side);
+  auto* array = reinterpret_cast<PyArrayObject*>(own.ptr());
+  if (PyArray_NDIM(array) != 2 || size != side * side)
+    refuse("own", "a row for each class, a column for each of x");
+  const int64_t classes = PyArray_DIM(array, 0), width = PyArray_DIM(array, 1);
+  for (int64_t j = 0; j < width; ++j) {
+    double sum = 0;
+    for (int64_t k = 0; k < classes; ++k) {
+      double& entry = whole[(k * width + j) * (side + 1)];
+      if (j < penalised) entry += l2;
+      sum += diagonal[k * width + j] = entry;
+    }
+    for (int64_t k = 0; k < classes; ++k)
+      for (int64_t l = 0; l < classes; ++l)
+        whole[(k * width + j) * side + l * width + j] += sum / double(classes * classes);
+  }
+}
+
 // The loss of a layer, the sum of its rows' and half of `l2` times the squares of the parameters in
 // the first `penalised` columns.  Puts the gradient of the logits into `slopes`, that of the
 // parameters into `gradient`.
@@ -184,6 +209,39 @@ inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels,
   double total = 0;
   for (int64_t i = 0; i < rows; ++i) total += job.loss.loss[i];
   return total + l2 / 2 * squares;
+}
+
+// Puts the probabilities that such a pass went through into `out`: what the gradient of the logits
+// is more than minus the target. Rows of weight 0 get zeros.
+inline void layer_probabilities(nb::handle slopes, nb::handle labels, nb::handle targets,
+                                nb::handle weights, double scale, nb::handle out) {
+  int type;
+  int64_t size, other;
+  const auto* slope = (const double*)contiguous(slopes, "slopes", {NPY_DOUBLE}, type, size);
+  auto* array = reinterpret_cast<PyArrayObject*>(slopes.ptr());
+  if (PyArray_NDIM(array) != 2) refuse("slopes", "rows");
+  const int64_t rows = PyArray_DIM(array, 0), classes = PyArray_DIM(array, 1);
+  auto* p = (double*)contiguous(out, "out", {NPY_DOUBLE}, type, other);
+  if (other != size) refuse("out", "as large as slopes");
+  const auto given = [&](nb::handle argument, const char* name, int dtype, int64_t wanted) {
+    if (argument.is_none()) return (const char*)nullptr;
+    const char* data = contiguous(argument, name, {dtype}, type, other);
+    if (other != wanted) refuse(name, "of the size that goes with slopes");
+    return data;
+  };
+  const auto* label = (const int64_t*)given(labels, "labels", NPY_INT64, rows);
+  const auto* target = (const double*)given(targets, "targets", NPY_DOUBLE, size);
+  const auto* weight = (const double*)given(weights, "weights", NPY_DOUBLE, rows);
+  if ((label == nullptr) == (target == nullptr)) refuse("labels", "given, or else targets");
+  for (int64_t i = 0; i < rows; ++i, slope += classes, p += classes) {
+    const double own = scale * (weight ? weight[i] : 1);
+    if (label && (label[i] < 0 || label[i] >= classes)) refuse("labels", "below the classes");
+    for (int64_t k = 0; k < classes; ++k) {
+      p[k] = own == 0 ? 0 : slope[k] / own;
+      if (own != 0 && (target != nullptr || label[i] == k)) p[k] += target ? target[k] : 1;
+    }
+    if (target) target += classes;
+  }
 }
 
 // Puts (products - sums mean') / total + l2 parameters into the first columns of `out`, as many as

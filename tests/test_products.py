@@ -6,7 +6,7 @@ import pytest
 import softmax as sm
 from softmax import _logit_chunks
 from softmax._kernels import kernels as chosen
-from softmax._products import adding_product, product_in_pieces, scipy_gemm
+from softmax._products import adding_product, product_in_pieces, scipy_function
 
 RNG = np.random.default_rng(0)
 NATIVE = chosen.build_info()["native"]
@@ -76,7 +76,7 @@ def test_the_loss_is_the_same_by_either(monkeypatch):
 @pytest.mark.skipif(not NATIVE, reason="BLAS is called by compiled code")
 def test_refused():
     pytest.importorskip("scipy")
-    gemm = scipy_gemm("dgemm")
+    gemm = scipy_function("cython_blas", "dgemm")
     a, b, out = np.ones((3, 4)), np.ones((4, 5)), np.ones((3, 5))
     bad = [
         (a[:, :3], b, out),

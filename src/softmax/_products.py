@@ -7,6 +7,7 @@ some milliseconds, and so serves only long work, and all products of it.
 
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,26 +21,25 @@ Multiply = Callable[[Array, Array, Array, bool], None]
 # Larger products are faster, smaller sums stay in the cache.
 PIECE_BYTES = 8 << 20
 
-# What is known of gemm: sizes of 32 bits, then pointers to the numbers.
-SIGNATURE = "void (char *, char *, int *, int *, int *, "
+
+def scipy_function(module: str, name: str) -> Any:
+    """Return what SciPy offers to compiled code in a module of scipy.linalg, or None."""
+    return offered(module, name) if hasattr(kernels, "matrix_product") else None
 
 
 @cache
-def scipy_gemm(name: str) -> Any:
-    """Return the product of matrices that SciPy offers to compiled code, or None."""
+def offered(module: str, name: str) -> Any:
+    """Return a capsule, or None without SciPy, or where its integers have not 32 bits."""
     try:
-        from scipy.linalg import cython_blas
+        function = import_module(f"scipy.linalg.{module}").__pyx_capi__.get(name)
     except ImportError:
         return None
-    gemm = cython_blas.__pyx_capi__[name]
-    return gemm if f'"{SIGNATURE}' in repr(gemm) else None
+    return None if "long" in repr(function) else function
 
 
 def adding_product(dtype: np.dtype[Any]) -> Multiply | None:
     """Return a product of contiguous matrices, or their transposes, that adds without room."""
-    if not kernels.build_info()["native"]:
-        return None
-    gemm = scipy_gemm("sgemm" if dtype == np.float32 else "dgemm")
+    gemm = scipy_function("cython_blas", "sgemm" if dtype == np.float32 else "dgemm")
     return None if gemm is None else partial(kernels.matrix_product, gemm)
 
 

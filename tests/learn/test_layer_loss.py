@@ -45,6 +45,10 @@ def check(kernels: Any, given: dict[str, Any]) -> None:
         given["gradient"], slopes.T @ x + given["l2"] * penalty, rtol=1e-11, atol=1e-12
     )
     assert objective == pytest.approx(losses.sum() + given["l2"] / 2 * np.sum(penalty**2))
+    p = np.full(logits.shape, np.nan)
+    known = (given[name] for name in ("slopes", "labels", "targets", "weights", "scale"))
+    kernels.layer_probabilities(*known, p)
+    np.testing.assert_allclose(p, sm.softmax(logits) * (weights > 0)[:, None], **close)
 
 
 # Classes on both sides of the traversals' limits, of vectors and of tiles; rows of few bundles.
@@ -92,6 +96,23 @@ def test_what_does_not_fit_is_refused() -> None:
         for value in values:
             with pytest.raises((TypeError, ValueError, IndexError)):
                 core.layer_loss(*{**good, name: value}.values())
+
+
+def test_probabilities_that_do_not_fit_are_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    good = [np.ones((3, 4)), np.zeros(3, int), None, np.ones(3), 1.0, np.ones((3, 4))]
+    core.layer_probabilities(*good)
+    bad = {
+        0: [np.ones(12), np.ones((3, 4), np.float32)],
+        1: [np.full(3, 4), np.full(3, -1), np.zeros(4, int), np.zeros(3), None],
+        2: [np.ones((3, 4))],
+        3: [np.ones(4)],
+        5: [np.ones((3, 5)), np.ones((4, 3)).T],
+    }
+    for place, values in bad.items():
+        for value in values:
+            with pytest.raises((TypeError, ValueError)):
+                core.layer_probabilities(*good[:place], value, *good[place + 1 :])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
-from softmax._reference.gram import softmax_curvature, weighted_grams
-from softmax._reference.layer import layer_derivative, layer_loss
+from softmax._reference.factors import factor_blocks, solve_blocks
+from softmax._reference.gram import complete_curvature, softmax_curvature, weighted_grams
+from softmax._reference.layer import layer_derivative, layer_loss, layer_probabilities
 from softmax._reference.losses import (
     cross_entropy,
     cross_entropy_counts,
@@ -36,6 +37,7 @@ from softmax._reference.sparse import csr_product
 
 __all__ = [
     "build_info",
+    "complete_curvature",
     "cross_entropy",
     "cross_entropy_counts",
     "cross_entropy_soft",
@@ -43,12 +45,14 @@ __all__ = [
     "cumulative_logsumexp",
     "empty",
     "entropy",
+    "factor_blocks",
     "filter_logits",
     "focal_loss",
     "get_num_threads",
     "kl_divergence",
     "layer_derivative",
     "layer_loss",
+    "layer_probabilities",
     "log_sigmoid",
     "log_softmax",
     "logit",
@@ -72,6 +76,7 @@ __all__ = [
     "softmax_jvp",
     "softmax_vjp",
     "softplus",
+    "solve_blocks",
     "weighted_grams",
 ]
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -24,3 +25,13 @@ def softmax_curvature(x: Array, p: Array, weights: Array | None, scale: float, o
         matrix[k, :, k] += x.T @ (x * weighted[:, k, None])
         for other in range(n_classes):
             matrix[k, :, other] -= x.T @ (x * (weighted[:, k] * p[:, other])[:, None])
+
+
+def complete_curvature(matrix: Array, own: Array, l2: float, penalised: int) -> None:
+    """Add the penalty, write the diagonal into `own`, and add curvature along a common shift."""
+    n_classes, width = own.shape
+    parts = matrix.reshape(n_classes, width, n_classes, width)
+    diagonal = np.einsum("kjkj->kj", parts)
+    diagonal[:, :penalised] += l2
+    own[...] = diagonal
+    np.einsum("kjlj->klj", parts)[...] += own.sum(0) / n_classes**2

@@ -34,6 +34,25 @@ def layer_loss(
     return float(loss.sum() + l2 / 2 * np.sum(parameters[:, :penalised] ** 2))
 
 
+def layer_probabilities(
+    slopes: Float64,
+    labels: NDArray[Any] | None,
+    targets: Float64 | None,
+    weights: Float64 | None,
+    scale: float,
+    out: Float64,
+) -> None:
+    """Write the probabilities of a pass, from its gradient by the logits; 0 where no weight is."""
+    own = np.full(len(slopes), scale) if weights is None else scale * weights
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.divide(slopes, own[:, None], out=out)
+    if labels is not None:
+        out[np.arange(len(out)), labels] += 1
+    elif targets is not None:
+        out += targets
+    out[own == 0] = 0
+
+
 def layer_derivative(
     products: NDArray[Any],
     sums: Float64,

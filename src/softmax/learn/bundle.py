@@ -31,7 +31,7 @@ __all__ = ["Bundle", "best_mean"]
 
 Float64 = NDArray[np.float64]
 
-MOST = 6
+MOST = 10
 MANY = 1 << 16  # parameters, from which on float32 keeps the planes
 SINGLE_TOL = 1e-6  # relative gap that such planes can certify
 

@@ -19,7 +19,6 @@ Böhning (1992), "Multinomial logistic regression algorithm", for the bound. Yan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,6 +38,7 @@ __all__ = [
     "diagonal",
     "has_blocks",
     "is_exact",
+    "knows_intercepts",
     "preconditioner",
 ]
 
@@ -97,7 +97,7 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
     if problem.rows.n_rows <= sample_size(problem):
-        return Blocks(whole_blocks(problem, parameters), coupled)
+        return Blocks(class_curvatures(problem, parameters, NEGLIGIBLE), coupled)
     return Blocks(class_blocks(problem, parameters, confusion), coupled)
 
 
@@ -182,9 +182,7 @@ def sample_size(problem: CrossEntropyObjective) -> int:
     return max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
 
 
-def class_blocks(
-    problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
-) -> Iterator[Array]:
+def class_blocks(problem: CrossEntropyObjective, parameters: Float64, confusion: Float64) -> Array:
     """Build each class's block from rows chosen in proportion to p (1 - p)."""
     rate = sample_size(problem) / np.maximum(confusion * problem.total_weight, TINY)
     drawn = np.random.RandomState(problem.seed).uniform(size=problem.n_classes)
@@ -208,14 +206,19 @@ def class_blocks(
     taken = np.concatenate(chosen)
     scale = problem.loss.exchange(problem.n_classes) / problem.total_weight
     weight = np.concatenate(row_weights) * scale
-    for k in range(problem.n_classes):
+    blocks = np.empty((problem.n_classes, problem.shape[1], problem.shape[1]), rows.dtype)
+    for k, block in enumerate(blocks):
         sample = problem.centred(rows[taken[:, k]])
         sample *= np.sqrt(weight[taken[:, k], k]).astype(sample.dtype)[:, None]
-        yield penalised(problem, sample.T @ sample, problem.penalty.l2)
+        np.matmul(sample.T, sample, out=block)
+        penalised(problem, block, problem.penalty.l2)
+    return blocks
 
 
-def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
-    """Return each class's block from the rows that confuse it."""
+def class_curvatures(
+    problem: CrossEntropyObjective, parameters: Float64, negligible: float
+) -> Array:
+    """Return each class's block, without rows that add less than a share of what others do."""
     n_classes, n_columns = problem.shape
     blocks = np.zeros((n_classes, n_columns, n_columns))
     scale = problem.loss.exchange(n_classes) / problem.total_weight
@@ -223,7 +226,7 @@ def whole_blocks(problem: CrossEntropyObjective, parameters: Float64) -> Array:
         importance = p * (1 - p)
         if weights is not None:
             importance *= weights[:, None]
-        importance[importance <= NEGLIGIBLE * importance.mean(0)] = 0
+        importance[importance <= negligible * importance.mean(0)] = 0
         importance *= scale
         kernels.weighted_grams(rows, importance, blocks)
     for block in blocks:
@@ -235,28 +238,20 @@ def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
     size = n_classes * n_columns
-    whole = np.zeros((size, size))
-    # By class and column, then class and column: the same memory.
-    matrix = whole.reshape(n_classes, n_columns, n_classes, n_columns)
-    scale = 1 / problem.total_weight
-    for rows, p, weights in problem.designs(parameters):
-        if problem.loss.coupled:
-            kernels.softmax_curvature(rows, p, weights, scale, whole)
-            continue
-        importance = p * (1 - p) * scale
-        if weights is not None:
-            importance *= weights[:, None]
-        blocks = np.zeros((n_classes, n_columns, n_columns))
-        kernels.weighted_grams(rows, importance, blocks)
-        np.einsum("kikj->kij", matrix)[...] += blocks
-    own = np.einsum("kiki->ki", matrix)
-    own[:, : problem.n_features] += problem.penalty.l2
+    matrix = np.zeros((size, size))
+    if not problem.loss.coupled:
+        # By class and column, then class and column: the same memory.
+        parts = matrix.reshape(n_classes, n_columns, n_classes, n_columns)
+        blocks = np.einsum("kikj->kij", parts)
+        blocks += class_curvatures(problem, parameters, 0.0)
+        own = np.einsum("kii->ki", blocks)
+    else:
+        for rows, p, weights in problem.designs(parameters):
+            kernels.softmax_curvature(rows, p, weights, 1 / problem.total_weight, matrix)
+        own = np.empty(problem.shape)
+        kernels.complete_curvature(matrix, own, problem.penalty.l2, problem.n_features)
     problem.intercept_curvature = np.maximum(own[:, -1], TINY)
-    if problem.loss.coupled:
-        # Gradients sum to zero over the classes, so that curvature along a shift of all classes
-        # is free to choose; without it the intercepts' part is singular.
-        np.einsum("kili->kli", matrix)[...] += own.sum(0) / n_classes**2
-    return whole
+    return matrix
 
 
 def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:

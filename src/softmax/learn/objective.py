@@ -28,6 +28,7 @@ from softmax.learn.curvature import (
     has_blocks,
     intercept_matrix,
     is_exact,
+    knows_intercepts,
     preconditioner,
 )
 from softmax.learn.loss import Loss
@@ -228,7 +229,7 @@ class CrossEntropyObjective:
         """Return how much the intercept alone can gain, to second order."""
         if not self.fit_intercept:
             return 0.0
-        return float((gradient[:, -1] ** 2 / self.intercept_curvature).sum())
+        return float(gradient[:, -1] @ (gradient[:, -1] / self.intercept_curvature))
 
     def certificate(
         self, parameters: Float64, objective: float, gradient: Float64
@@ -280,7 +281,7 @@ class CrossEntropyObjective:
 
         What the gap says of intercepts leaves out how the weights would follow them.
         """
-        if self.intercept_gap(gradient) <= SETTLED * allowed:
+        if self.intercept_gap(gradient) <= SETTLED * allowed or not knows_intercepts(self):
             return None
         moved = parameters.copy()
         moved[:, -1] -= np.linalg.solve(intercept_matrix(self, parameters), gradient[:, -1])

@@ -81,21 +81,21 @@ class Pairs:
             return np.asarray(inverse(vector).reshape(gradient.shape), np.float64)
         steps, changes = self._steps[: len(self)], self._changes[: len(self)]
         curvature = self._products.diagonal()[: len(self)]
-        shares = self._solve(steps @ vector)
+        upper = self._products[np.ix_(self._order, self._order)]
+        shares = self._solve(upper, steps @ vector)
         vector = inverse(vector - self._flat(shares) @ changes)
         if preconditioner.rough:
             last = self._order[-1]
             vector *= curvature[last] / float(np.dot(changes[last], inverse(changes[last])))
-        rest = self._solve(curvature * shares - changes @ vector, transposed=True)
+        rest = self._solve(upper, curvature * shares - changes @ vector, transposed=True)
         vector += self._flat(rest) @ steps
         return np.asarray(vector.reshape(gradient.shape), np.float64)
 
     def _flat(self, array: Array) -> Array:
         return array.astype(self._steps.dtype, copy=False).ravel()
 
-    def _solve(self, right: Array, transposed: bool = False) -> Float64:
+    def _solve(self, upper: Float64, right: Array, transposed: bool = False) -> Float64:
         """Solve the triangular system of the pairs in their order."""
-        matrix = self._products[np.ix_(self._order, self._order)]
         solution = np.empty(len(self))
-        solution[self._order], _ = lapack.dtrtrs(matrix, right[self._order], trans=transposed)
+        solution[self._order], _ = lapack.dtrtrs(upper, right[self._order], trans=transposed)
         return solution

@@ -7,20 +7,19 @@ for each column, or the diagonal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+
+import softmax._reference
+from softmax._kernels import kernels
+from softmax._products import scipy_function
 
 __all__ = ["Blocks", "Columns", "Diagonal", "Exact", "Preconditioner", "SharedBlock"]
 
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
-
-
-SINGLE, DOUBLE = np.finfo(np.float32), np.finfo(np.float64)
 
 
 class Preconditioner(Protocol):
@@ -39,31 +38,29 @@ def without_common_shift(step: NDArray[Any]) -> NDArray[Any]:
     return step
 
 
-class _Factor:
-    """Cholesky factor of a matrix scaled to unit diagonal: the units of columns do not matter."""
+class _Factors:
+    """Cholesky factors of matrices (m, s, s), which they take the place of.
 
-    def __init__(self, matrix: Array) -> None:
-        single = matrix.dtype == np.float32
-        limits = SINGLE if single else DOUBLE
-        self.potrs = lapack.spotrs if single else lapack.dpotrs
-        potrf = lapack.spotrf if single else lapack.dpotrf
-        diagonal = matrix.diagonal()
-        known = diagonal > limits.tiny  # else no step: a column that never varies
-        self.scale = known / np.sqrt(np.maximum(diagonal, limits.tiny))
-        matrix = matrix * self.scale * self.scale[:, None]
-        # Rounding can leave a matrix of correlated columns slightly indefinite.
-        ridge = 10 * float(limits.eps)
-        failed = 1
-        while failed:
-            matrix.ravel()[:: len(matrix) + 1] = 1 + ridge
-            self.factor, failed = potrf(matrix.T, lower=False, clean=False)
-            ridge *= 10
+    Each is scaled to unit diagonal: the units of columns do not matter.
+    """
 
-    def solve(self, right: Float64) -> Float64:
-        """Solve for a vector or for columns of a matrix."""
-        scale = self.scale if right.ndim == 1 else self.scale[:, None]
-        solution, _ = self.potrs(self.factor, right * scale, lower=False)
-        return np.asarray(solution * scale, np.float64)
+    def __init__(self, matrices: Array) -> None:
+        prefix = "s" if matrices.dtype == np.float32 else "d"
+        self._matrices = matrices
+        self._scales = np.empty(matrices.shape[:2], matrices.dtype)
+        potrf, self._potrs = (
+            scipy_function("cython_lapack", prefix + name) for name in ("potrf", "potrs")
+        )
+        compiled = potrf is not None and self._potrs is not None
+        self._kernels: Any = kernels if compiled else softmax._reference
+        self._kernels.factor_blocks(potrf, matrices, self._scales)
+
+    def solve(self, right: NDArray[Any]) -> Float64:
+        """Solve for rows: the same number of them for each matrix, one after the other."""
+        right = np.ascontiguousarray(right, np.float64)
+        solution = np.empty(right.shape)
+        self._kernels.solve_blocks(self._potrs, self._matrices, self._scales, right, solution)
+        return solution
 
 
 class Exact:
@@ -73,28 +70,26 @@ class Exact:
     rough = False
 
     def __init__(self, matrix: Float64) -> None:
-        self._factor = _Factor(matrix)
+        self._factors = _Factors(matrix[None])
 
     def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
-        return self._factor.solve(gradient.ravel()).reshape(gradient.shape)
+        return self._factors.solve(gradient)
 
 
 class Blocks:
-    """One block for each class."""
+    """One block for each class, (K, s, s)."""
 
     exact = False
     rough = False
 
-    def __init__(self, blocks: Iterable[Array], coupled: bool) -> None:
-        self._factors = [_Factor(block) for block in blocks]
+    def __init__(self, blocks: Array, coupled: bool) -> None:
+        self._factors = _Factors(blocks)
         self._coupled = coupled
 
     def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
-        result = np.empty_like(gradient)
-        for row, factor, part in zip(result, self._factors, gradient, strict=True):
-            row[...] = factor.solve(part)
+        result = self._factors.solve(gradient)
         return without_common_shift(result) if self._coupled else result
 
 
@@ -105,13 +100,13 @@ class SharedBlock:
     rough = False
 
     def __init__(self, block: Array, class_scale: Float64, coupled: bool) -> None:
-        self._factor = _Factor(block)
+        self._factors = _Factors(block[None])
         self._scale = class_scale[:, None]
         self._coupled = coupled
 
     def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient."""
-        result = self._factor.solve(gradient.T).T / self._scale
+        result = self._factors.solve(gradient) / self._scale
         return without_common_shift(result) if self._coupled else result
 
 
@@ -123,7 +118,7 @@ class Columns:
 
     def __init__(self, curvature: Float64, intercepts: Float64 | None, coupled: bool) -> None:
         self._inverse = 1 / curvature
-        self._intercepts = None if intercepts is None else _Factor(intercepts)
+        self._intercepts = None if intercepts is None else _Factors(intercepts[None])
         self._coupled = coupled
 
     def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:

@@ -208,8 +208,8 @@ def cut(
 ) -> Iterator[Chunk]:
     """Cut rows into chunks and encode their targets."""
     logits_bytes = x.dtype.itemsize * encoding.n_outputs
-    # Each chunk's sums, a row for each output, are added up in float64: as many rows at least.
-    least = min(encoding.n_outputs, 2 * LOGITS_BYTES // logits_bytes)
+    # Each chunk's sums, a row for each output, are added up in float64: of twice as many rows.
+    least = 2 * min(encoding.n_outputs, LOGITS_BYTES // logits_bytes)
     for part in row_chunks(x.shape[0], bytes_of_a_row(x), logits_bytes, least):
         own = None if weights is None else weights[part]
         rows = x if part.stop - part.start == x.shape[0] else x[part]

@@ -47,6 +47,9 @@ class SmallObjective(CrossEntropyObjective):
         self._target = target if target.ndim == 1 else target.astype(np.float64)
         self._slopes = np.empty((rows.n_rows, n_classes))
         self._losses = np.empty(rows.n_rows)
+        # Labels, or the shares of each class.
+        self._targets = (self._target, None) if target.ndim == 1 else (None, self._target)
+        self._passed: Float64 | None = None  # the parameters of the last softmax pass
 
     def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
         """Return the smooth part of the objective and its gradient."""
@@ -65,13 +68,11 @@ class SmallObjective(CrossEntropyObjective):
         return objective, gradient
 
     def _softmax_pass(self, parameters: Float64) -> tuple[float, Float64]:
-        labels, shares = (self._target, None) if self._target.ndim == 1 else (None, self._target)
         gradient = np.empty(self.shape)
         objective = kernels.layer_loss(
             self._centred,
             parameters,
-            labels,
-            shares,
+            *self._targets,
             self._weights,
             1 / self.total_weight,
             self.penalty.l2,
@@ -80,6 +81,7 @@ class SmallObjective(CrossEntropyObjective):
             self._slopes,
             gradient,
         )
+        self._passed = parameters
         return objective, gradient
 
     def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
@@ -96,8 +98,13 @@ class SmallObjective(CrossEntropyObjective):
             return super().probabilities(x, parameters)
         p = self._remembered(x, parameters)
         if p is None:
-            p = self._centred @ parameters.T
-            self.loss.probabilities(p)
+            if parameters is self._passed:
+                p = np.empty(self._slopes.shape)
+                scale = 1 / self.total_weight
+                kernels.layer_probabilities(self._slopes, *self._targets, self._weights, scale, p)
+            else:
+                p = self._centred @ parameters.T
+                self.loss.probabilities(p)
             self._remember(x, parameters, p)
         return p
 
