@@ -3,6 +3,7 @@
 #pragma once
 
 #include <climits>
+#include <optional>
 
 #include "calls.h"
 #include "products.h"
@@ -36,7 +37,8 @@ struct Strided {
     if (!PyArray_Check(given.ptr())) refuse(name, "a NumPy array");
     auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
     type = PyArray_TYPE(array);
-    if (PyArray_NDIM(array) != 2 || (type != NPY_FLOAT && type != NPY_DOUBLE))
+    if (PyArray_NDIM(array) != 2 || (type != NPY_FLOAT && type != NPY_DOUBLE) ||
+        !PyArray_ISBEHAVED_RO(array))
       refuse(name, "a matrix of float32 or float64");
     const npy_intp* shape = PyArray_DIMS(array);
     if (std::max(shape[0], shape[1]) > INT_MAX) refuse(name, "smaller");
@@ -45,6 +47,8 @@ struct Strided {
     lead = std::max({rows, columns, 1});
     if (rows == 0 || columns == 0) return;
     const int64_t size = PyArray_ITEMSIZE(array);
+    if (PyArray_STRIDE(array, 0) % size != 0 || PyArray_STRIDE(array, 1) % size != 0)
+      refuse(name, "of strides of whole entries");
     // The stride of an axis of one entry says nothing.
     const int64_t down = rows > 1 ? PyArray_STRIDE(array, 0) / size : 0;
     const int64_t across = columns > 1 ? PyArray_STRIDE(array, 1) / size : 1;
@@ -60,6 +64,8 @@ struct Strided {
 // `out` = `a` times `b`, or that added to it. `gemm` is SciPy's for their type.
 inline void matrix_product(nb::handle gemm, nb::handle a, nb::handle b, nb::handle out, bool add) {
   const Strided left(a, "a"), right(b, "b"), result(out, "out");
+  if (!PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject*>(out.ptr())))
+    refuse("out", "one that may be written");
   if (left.type != result.type || right.type != result.type || result.transposed ||
       left.columns != right.rows || left.rows != result.rows || right.columns != result.columns)
     refuse("out", "of the type and shape of the product, with contiguous rows");
@@ -78,6 +84,9 @@ inline void matrix_product(nb::handle gemm, nb::handle a, nb::handle b, nb::hand
   result.type == NPY_FLOAT ? call(0.0f) : call(0.0);
 }
 
+// Entries times rows: to let other threads run would cost more than less work than that.
+inline constexpr int64_t kBriefWork = 1 << 16;
+
 // Several square matrices, one after the other.
 struct Blocks {
   char* data;
@@ -87,7 +96,7 @@ struct Blocks {
 
   explicit Blocks(nb::handle given) {
     int64_t size;
-    data = const_cast<char*>(contiguous(given, "matrices", {NPY_FLOAT, NPY_DOUBLE}, type, size));
+    data = writable(given, "matrices", {NPY_FLOAT, NPY_DOUBLE}, type, size);
     auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
     if (PyArray_NDIM(array) != 3 || PyArray_DIM(array, 1) != PyArray_DIM(array, 2) ||
         PyArray_DIM(array, 1) > INT_MAX)
@@ -99,6 +108,7 @@ struct Blocks {
 // Puts the Cholesky factor of a symmetric matrix, scaled to unit diagonal, in its place.
 template <class T>
 void factor_one(Potrf potrf, T* matrix, int side, T* scale) {
+  if (side == 0) return;
   const std::vector<T> before(matrix, matrix + int64_t(side) * side);
   for (int i = 0; i < side; ++i) {
     const T diagonal = before[size_t(i) * side + i];
@@ -107,7 +117,7 @@ void factor_one(Potrf potrf, T* matrix, int side, T* scale) {
   }
   // Rounding can leave a matrix of correlated columns slightly indefinite.
   int failed = 1;
-  for (T ridge = 10 * std::numeric_limits<T>::epsilon(); failed != 0 && ridge < 1e6; ridge *= 10) {
+  for (T ridge = 10 * std::numeric_limits<T>::epsilon(); failed > 0 && ridge < 1e6; ridge *= 10) {
     for (int i = 0; i < side; ++i)
       for (int j = 0; j < side; ++j)
         matrix[int64_t(i) * side + j] =
@@ -122,7 +132,7 @@ inline void factor_blocks(nb::handle potrf, nb::handle matrices, nb::handle scal
   const Blocks blocks(matrices);
   int type;
   int64_t size;
-  auto* scale = const_cast<char*>(contiguous(scales, "scales", {blocks.type}, type, size));
+  auto* scale = writable(scales, "scales", {blocks.type}, type, size);
   if (size != blocks.count * blocks.side) refuse("scales", "one for each row of the matrices");
   const auto function = function_in<Potrf>(potrf);
   const auto each = [&]<class T>(T*) {
@@ -130,7 +140,8 @@ inline void factor_blocks(nb::handle potrf, nb::handle matrices, nb::handle scal
       factor_one(function, (T*)blocks.data + b * blocks.side * blocks.side, blocks.side,
                  (T*)scale + b * blocks.side);
   };
-  nb::gil_scoped_release release;
+  std::optional<nb::gil_scoped_release> release;
+  if (size * blocks.side > kBriefWork) release.emplace();
   type == NPY_FLOAT ? each((float*)nullptr) : each((double*)nullptr);
 }
 
@@ -142,7 +153,7 @@ inline void solve_blocks(nb::handle potrs, nb::handle matrices, nb::handle scale
   int64_t scales_size, size, out_size;
   const auto* scale = contiguous(scales, "scales", {blocks.type}, type, scales_size);
   const auto* given = (const double*)contiguous(right, "right", {NPY_DOUBLE}, other, size);
-  auto* solution = (double*)contiguous(out, "out", {NPY_DOUBLE}, other, out_size);
+  auto* solution = (double*)writable(out, "out", {NPY_DOUBLE}, other, out_size);
   const int64_t entries = blocks.count * blocks.side;
   if (scales_size != entries || out_size != size || (entries ? size % entries : size) != 0 ||
       size > INT_MAX)
@@ -163,7 +174,8 @@ inline void solve_blocks(nb::handle potrs, nb::handle matrices, nb::handle scale
       for (int64_t i = 0; i < rows * side; ++i) solution[first + i] = scaled[i] * s[i % side];
     }
   };
-  nb::gil_scoped_release release;
+  std::optional<nb::gil_scoped_release> release;
+  if (size * blocks.side > kBriefWork) release.emplace();
   type == NPY_FLOAT ? each((float*)nullptr) : each((double*)nullptr);
 }
 

@@ -166,6 +166,7 @@ NB_MODULE(_core, m) {
   m.def("weighted_grams", &weighted_grams, "x"_a, "weights"_a, "out"_a);
   m.def("layer_probabilities", &layer_probabilities, "slopes"_a, "labels"_a.none(),
         "targets"_a.none(), "weights"_a.none(), "scale"_a, "out"_a);
+  m.def("loss_gradient", &loss_gradient, "parameters"_a, "gradient"_a, "l2"_a, "out"_a);
   m.def("complete_curvature", &complete_curvature, "matrix"_a, "own"_a, "l2"_a, "penalised"_a);
   m.def("layer_derivative", &layer_derivative, "products"_a, "sums"_a, "mean"_a, "total"_a, "l2"_a,
         "parameters"_a, "out"_a);

@@ -16,9 +16,19 @@ inline const char* contiguous(nb::handle given, const char* name, std::initializ
   auto* array = reinterpret_cast<PyArrayObject*>(given.ptr());
   type = PyArray_TYPE(array);
   size = PyArray_SIZE(array);
-  if (!PyArray_IS_C_CONTIGUOUS(array) || std::find(types.begin(), types.end(), type) == types.end())
+  if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISBEHAVED_RO(array) ||
+      std::find(types.begin(), types.end(), type) == types.end())
     refuse(name, "contiguous, of a type that goes with the others");
   return static_cast<const char*>(PyArray_DATA(array));
+}
+
+// The same of one that is written.
+inline char* writable(nb::handle given, const char* name, std::initializer_list<int> types,
+                      int& type, int64_t& size) {
+  const char* data = contiguous(given, name, types, type, size);
+  if (!PyArray_ISWRITEABLE(reinterpret_cast<PyArrayObject*>(given.ptr())))
+    refuse(name, "one that may be written");
+  return const_cast<char*>(data);
 }
 
 template <class I>
@@ -49,7 +59,7 @@ inline void sparse_product(nb::handle starts, nb::handle columns, nb::handle val
   if (size != job.entries || job.rows < 0) refuse("data", "as long as indices");
   job.dense = contiguous(dense, "the dense matrix", {type}, other_type, size);
   int64_t out_size;
-  job.out = const_cast<char*>(contiguous(out, "out", {type}, other_type, out_size));
+  job.out = writable(out, "out", {type}, other_type, out_size);
   auto* matrix = reinterpret_cast<PyArrayObject*>(dense.ptr());
   auto* result = reinterpret_cast<PyArrayObject*>(out.ptr());
   if (PyArray_NDIM(matrix) != 2 || PyArray_NDIM(result) != 2 ||
@@ -84,7 +94,7 @@ inline void weighted_grams(nb::handle x, nb::handle weights, nb::handle out) {
   int64_t size;
   job.x = contiguous(x, "x", {NPY_FLOAT, NPY_DOUBLE}, type, size);
   job.weights = contiguous(weights, "weights", {type}, other_type, size);
-  job.out = const_cast<char*>(contiguous(out, "out", {type}, other_type, size));
+  job.out = writable(out, "out", {type}, other_type, size);
   auto* rows = reinterpret_cast<PyArrayObject*>(x.ptr());
   auto* columns = reinterpret_cast<PyArrayObject*>(weights.ptr());
   auto* matrices = reinterpret_cast<PyArrayObject*>(out.ptr());
@@ -121,23 +131,28 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
     weight = (const double*)contiguous(weights, "weights", {NPY_DOUBLE}, type, size);
     if (size != job.rows) refuse("weights", "one for each row of x");
   }
-  auto* matrix = (double*)contiguous(out, "out", {NPY_DOUBLE}, type, size);
+  auto* matrix = (double*)writable(out, "out", {NPY_DOUBLE}, type, size);
   const int64_t side = classes * job.width;
   if (job.rows && size != side * side) refuse("out", "square, a row for each class and column");
   job.count = classes * (classes + 1) / 2;
-  std::vector<double> weighted, grams;  // of each pair of classes
-  weighted.reserve(size_t(job.rows * job.count));
-  for (int64_t i = 0; i < job.rows; ++i, share += classes)
-    for (int64_t k = 0; k < classes; ++k) {
-      const double own = scale * (weight ? weight[i] : 1) * share[k];
-      weighted.push_back(own * (1 - share[k]));
-      for (int64_t l = k + 1; l < classes; ++l) weighted.push_back(-own * share[l]);
-    }
-  grams.resize(size_t(job.count * job.width * job.width));
+  constexpr int64_t kPart = 256;  // rows, whose weights of all pairs of classes are held
+  std::vector<double> weighted, grams(size_t(job.count * job.width * job.width));
   job.dtype = DType::f64;
-  job.weights = (const char*)weighted.data();
   job.out = (char*)grams.data();
-  run(job);
+  const int64_t rows = job.rows;
+  for (int64_t first = 0; first < rows; first += kPart) {
+    job.rows = std::min(kPart, rows - first);
+    weighted.clear();
+    for (int64_t i = first; i < first + job.rows; ++i, share += classes)
+      for (int64_t k = 0; k < classes; ++k) {
+        const double own = scale * (weight ? weight[i] : 1) * share[k];
+        weighted.push_back(own * (1 - share[k]));
+        for (int64_t l = k + 1; l < classes; ++l) weighted.push_back(-own * share[l]);
+      }
+    job.weights = (const char*)weighted.data();
+    run(job);
+    job.x += job.rows * job.width * int64_t(sizeof(double));
+  }
   const double* gram = grams.data();
   for (int64_t k = 0; k < classes; ++k)
     for (int64_t l = k; l < classes; ++l)
@@ -154,8 +169,8 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
 inline void complete_curvature(nb::handle matrix, nb::handle own, double l2, int64_t penalised) {
   int type;
   int64_t size, side;
-  auto* whole = (double*)contiguous(matrix, "matrix", {NPY_DOUBLE}, type, size);
-  auto* diagonal = (double*)contiguous(own, "own", {NPY_DOUBLE}, type, side);
+  auto* whole = (double*)writable(matrix, "matrix", {NPY_DOUBLE}, type, size);
+  auto* diagonal = (double*)writable(own, "own", {NPY_DOUBLE}, type, side);
   auto* array = reinterpret_cast<PyArrayObject*>(own.ptr());
   if (PyArray_NDIM(array) != 2 || size != side * side)
     refuse("own", "a row for each class, a column for each of x");
@@ -182,16 +197,19 @@ inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels,
   LayerJob job;
   int type;
   int64_t size;
+  if (labels.is_none() == targets.is_none()) refuse("labels", "given, or else targets");
   job.loss = planned_losses(slopes, labels, targets, weights, loss, slopes, -1, scale, 0);
   const int64_t rows = job.loss.softmax.slices, classes = job.loss.softmax.n;
   job.x = (const double*)contiguous(x, "x", {NPY_DOUBLE}, type, size);
-  job.width = rows ? size / rows : 0;
+  auto* array = reinterpret_cast<PyArrayObject*>(x.ptr());
+  if (PyArray_NDIM(array) != 2) refuse("x", "rows");
+  job.width = PyArray_DIM(array, 1);
   if (size != rows * job.width || job.loss.softmax.dtype != DType::f64)
     refuse("x", "a row of float64 for each row of logits");
   job.parameters = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, type, size);
   if (size != classes * job.width || penalised < 0 || penalised > job.width)
     refuse("parameters", "a row for each class, a column for each of x");
-  job.gradient = (double*)contiguous(gradient, "gradient", {NPY_DOUBLE}, type, size);
+  job.gradient = (double*)writable(gradient, "gradient", {NPY_DOUBLE}, type, size);
   if (size != classes * job.width) refuse("gradient", "of the shape of the parameters");
   double squares = 0;
   for (int64_t k = 0; k < classes; ++k)
@@ -221,7 +239,7 @@ inline void layer_probabilities(nb::handle slopes, nb::handle labels, nb::handle
   auto* array = reinterpret_cast<PyArrayObject*>(slopes.ptr());
   if (PyArray_NDIM(array) != 2) refuse("slopes", "rows");
   const int64_t rows = PyArray_DIM(array, 0), classes = PyArray_DIM(array, 1);
-  auto* p = (double*)contiguous(out, "out", {NPY_DOUBLE}, type, other);
+  auto* p = (double*)writable(out, "out", {NPY_DOUBLE}, type, other);
   if (other != size) refuse("out", "as large as slopes");
   const auto given = [&](nb::handle argument, const char* name, int dtype, int64_t wanted) {
     if (argument.is_none()) return (const char*)nullptr;
@@ -279,7 +297,7 @@ inline void layer_derivative(nb::handle products, nb::handle sums, nb::handle me
   const auto* s = (const double*)contiguous(sums, "sums", {NPY_DOUBLE}, other, sums_size);
   const auto* m = (const double*)contiguous(mean, "mean", {NPY_DOUBLE}, other, mean_size);
   const auto* p = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, other, size);
-  auto* result = (double*)contiguous(out, "out", {NPY_DOUBLE}, other, out_size);
+  auto* result = (double*)writable(out, "out", {NPY_DOUBLE}, other, out_size);
   const bool intercepts = size == classes * (width + 1);
   if (sums_size != classes || mean_size != width || out_size != size ||
       (!intercepts && size != classes * width))
@@ -287,6 +305,34 @@ inline void layer_derivative(nb::handle products, nb::handle sums, nb::handle me
   const auto derived = type == NPY_FLOAT ? &derive<float> : &derive<double>;
   derived(PyArray_BYTES(given), PyArray_STRIDES(given), classes, width, s, m, total, l2, p,
           width + intercepts, result);
+}
+
+// Puts the gradient of the loss alone, gradient - l2 parameters in the first columns, into `out`,
+// and returns the sums of squares of the parameters there and of their products with the gradient.
+inline nb::tuple loss_gradient(nb::handle parameters, nb::handle gradient, double l2,
+                               nb::handle out) {
+  int type, other;
+  int64_t size, gradient_size, out_size;
+  const auto* p = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, type, size);
+  const auto* g =
+      (const double*)contiguous(gradient, "gradient", {NPY_DOUBLE}, type, gradient_size);
+  auto* result = writable(out, "out", {NPY_FLOAT, NPY_DOUBLE}, other, out_size);
+  auto* array = reinterpret_cast<PyArrayObject*>(parameters.ptr());
+  if (PyArray_NDIM(array) != 2 || gradient_size != size) refuse("gradient", "as the parameters");
+  const int64_t classes = PyArray_DIM(array, 0), columns = PyArray_DIM(array, 1);
+  const int64_t width = classes ? out_size / classes : 0;
+  if (out_size != classes * width || width > columns) refuse("out", "as the first columns");
+  double squares = 0, products = 0;
+  const auto pass = [&]<class T>(T* y) {
+    for (int64_t k = 0; k < classes; ++k, p += columns, g += columns)
+      for (int64_t j = 0; j < width; ++j) {
+        *y++ = T(g[j] - l2 * p[j]);
+        squares += p[j] * p[j];
+        products += p[j] * g[j];
+      }
+  };
+  other == NPY_FLOAT ? pass((float*)result) : pass((double*)result);
+  return nb::make_tuple(squares, products);
 }
 
 }  // namespace softmax

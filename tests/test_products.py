@@ -6,7 +6,7 @@ import pytest
 import softmax as sm
 from softmax import _logit_chunks
 from softmax._kernels import kernels as chosen
-from softmax._products import adding_product, product_in_pieces, scipy_function
+from softmax._products import adding_product, offered, product_in_pieces, scipy_function
 
 RNG = np.random.default_rng(0)
 NATIVE = chosen.build_info()["native"]
@@ -59,18 +59,59 @@ def test_products_of_nothing(multiply, shape):
     assert (out == 0).all()
 
 
-def test_the_loss_is_the_same_by_either(monkeypatch):
+@pytest.mark.parametrize("scratch_rows", [33, 10])  # chunks of rows, and of classes too
+def test_the_loss_is_the_same_by_either(monkeypatch, scratch_rows):
     X, weight = RNG.normal(size=(300, 6)), RNG.normal(size=(40, 6))
     given = X, weight, RNG.integers(0, 40, 300), RNG.normal(size=40)
-    asked = {"return_grad": True, "scratch_bytes": 40 * 32 * 8 + 1000}
+    asked = {"return_grad": True, "scratch_bytes": 40 * scratch_rows * 8 * 8 // 7}
+    asked_for = []
+
+    def chosen_product(dtype):
+        asked_for.append(adding_product(dtype))
+        return asked_for[-1]
+
+    monkeypatch.setattr(_logit_chunks, "adding_product", chosen_product)
     loss, gradients = sm.linear_cross_entropy(*given, **asked)
+    assert asked_for
+    assert (asked_for[0] is not None) == NATIVE
+    fortran = sm.linear_cross_entropy(np.asfortranarray(X), *given[1:], **asked)
     monkeypatch.setattr(_logit_chunks, "adding_product", lambda dtype: None)
     other, expected = sm.linear_cross_entropy(*given, **asked)
     assert loss == pytest.approx(other, rel=1e-14)
-    for gradient, wanted in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(gradient, wanted, rtol=1e-12, atol=1e-15)
-    fortran = sm.linear_cross_entropy(np.asfortranarray(X), *given[1:], **asked)
     assert fortran[0] == pytest.approx(other, rel=1e-14)
+    for gradient, same, wanted in zip(gradients, fortran[1], expected, strict=True):
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(same, wanted, rtol=1e-12, atol=1e-15)
+
+
+def test_a_bias_of_many_rows_is_not_lost():
+    X, weight = np.zeros((300_000, 1), np.float32), np.zeros((2, 1), np.float32)
+    target = np.repeat([0, 1], 150_000)
+    asked = {"reduction": "sum", "return_grad": True}
+    bias = np.array([1.0, 0.0], np.float32)
+    _, (_, _, gradient) = sm.linear_cross_entropy(X, weight, target, bias, **asked)
+    p = sm.softmax(np.array([1.0, 0.0]))
+    np.testing.assert_allclose(gradient, 300_000 * p - 150_000, rtol=1e-3)
+
+
+def test_longdouble_and_no_rows():
+    X, weight = RNG.normal(size=(300, 3)).astype(np.longdouble), RNG.normal(size=(40, 3))
+    asked = {"return_grad": True, "scratch_bytes": 40 * 40 * 16}
+    loss, _ = sm.linear_cross_entropy(X, weight, np.zeros(300, int), **asked)
+    assert loss == pytest.approx(
+        sm.linear_cross_entropy(X.astype(float), weight, np.zeros(300, int)), rel=1e-12
+    )
+    empty = sm.linear_cross_entropy(
+        X[:0].astype(float), weight, np.zeros(0, int), reduction="sum", scratch_bytes=1
+    )
+    assert empty == 0
+
+
+def test_integers_of_64_bits_are_not_taken_for_32(monkeypatch):
+    blas = pytest.importorskip("scipy.linalg.cython_blas")
+    assert offered.__wrapped__("cython_blas", "dgemm") is not None
+    monkeypatch.setattr(blas, "_blas_int_size", lambda: 8, raising=False)
+    assert offered.__wrapped__("cython_blas", "dgemm") is None
 
 
 @pytest.mark.skipif(not NATIVE, reason="BLAS is called by compiled code")

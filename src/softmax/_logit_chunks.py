@@ -57,7 +57,9 @@ class Layer:
         self.multiply(slopes, w, self.grad_x[part], classes.start > 0)
         self.multiply(slopes.T, x, self.grad_weight[classes], part.start > 0)
         if self.grad_bias is not None:
-            self.grad_bias[classes] += slopes.sum(0)
+            column_sums = np.empty((1, len(w)), x.dtype)
+            self.multiply(np.ones((1, len(x)), x.dtype), slopes, column_sums, False)
+            self.grad_bias[classes] += column_sums[0]
 
     def choose_products(self, n_chunks: float, piece_bytes: int) -> None:
         """Choose how to multiply; pieces are room for products that are added."""
@@ -83,7 +85,7 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     if fitting < min(LEAST_ROWS, n_rows):
         # There logits, their logarithms, the target and masks are held side by side.
         return class_chunks(layer, losses, entries // 6, scale, z_loss)
-    step = min(fitting, -(-even_step(n_rows, fitting) // ROW_TILE) * ROW_TILE)
+    step = min(max(1, fitting), -(-even_step(n_rows, fitting) // ROW_TILE) * ROW_TILE)
     chunk = np.empty(step * n_classes, layer.X.dtype)
     classes = slice(0, n_classes)
     for start in range(0, n_rows, step):

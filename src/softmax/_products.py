@@ -1,8 +1,8 @@
-"""Matrix products that are put into an array, or added to what it holds.
+"""Matrix products that are put into an array, or added to what it holds; SciPy's compiled BLAS.
 
-NumPy's need room for what is to be added, and a pass to add it. The BLAS that SciPy was built with
-is there for compiled code, and adds. It has threads of its own that keep those of NumPy waiting for
-some milliseconds, and so serves only long work, and all products of it.
+NumPy's products need room for what is to be added, and a pass to add it. The BLAS that SciPy was
+built with is there for compiled code, and adds. It has threads of its own that keep those of NumPy
+waiting for some milliseconds, so large products are all done by the one or all by the other.
 """
 
 from collections.abc import Callable
@@ -31,15 +31,21 @@ def scipy_function(module: str, name: str) -> Any:
 def offered(module: str, name: str) -> Any:
     """Return a capsule, or None without SciPy, or where its integers have not 32 bits."""
     try:
-        function = import_module(f"scipy.linalg.{module}").__pyx_capi__.get(name)
+        functions = import_module(f"scipy.linalg.{module}").__pyx_capi__
+        blas = import_module("scipy.linalg.cython_blas")
     except ImportError:
         return None
-    return None if "long" in repr(function) else function
+    function = functions.get(name)
+    # Since there are others SciPy tells the size of its integers; before, the signature did.
+    size = getattr(blas, "_blas_int_size", None)
+    known = size() == 4 if size is not None else ", int *" in repr(function)
+    return function if known else None
 
 
 def adding_product(dtype: np.dtype[Any]) -> Multiply | None:
     """Return a product of contiguous matrices, or their transposes, that adds without room."""
-    gemm = scipy_function("cython_blas", "sgemm" if dtype == np.float32 else "dgemm")
+    name = {np.dtype(np.float32): "sgemm", np.dtype(np.float64): "dgemm"}.get(dtype)
+    gemm = None if name is None else scipy_function("cython_blas", name)
     return None if gemm is None else partial(kernels.matrix_product, gemm)
 
 

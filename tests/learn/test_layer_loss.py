@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused() -> None:
     bad = {
         "x": [np.ones((6, 3), np.float32), np.ones((7, 3)), np.ones((6, 6))[:, ::2], None],
         "parameters": [np.ones((4, 2)), np.ones((3, 4)).T[:, :2], np.ones((4, 3), np.float32)],
-        "labels": [np.full(6, 4), np.zeros(5, int), np.zeros(6)],
+        "labels": [np.full(6, 4), np.zeros(5, int), np.zeros(6), None],
         "penalised": [4, -1],
         "loss": [np.empty(5), np.empty(6, np.float32)],
         "slopes": [np.empty((6, 4), np.float32), np.empty((4, 6)).T],
@@ -145,3 +145,30 @@ def test_derivatives_that_do_not_fit_are_refused() -> None:
         for value in values:
             with pytest.raises((TypeError, ValueError)):
                 core.layer_derivative(*good[:place], value, *good[place + 1 :])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradient_of_the_loss_alone(kernels: Any, dtype: Any) -> None:
+    parameters, gradient = RNG.normal(size=(2, 3, 8))
+    out = np.full(21, np.nan, dtype)
+    squares, products = kernels.loss_gradient(parameters, gradient, 0.5, out)
+    coef, slope = parameters[:, :7], gradient[:, :7]
+    close = {"rtol": 4 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(out.reshape(3, 7), slope - 0.5 * coef, **close)
+    assert squares == pytest.approx(np.sum(coef**2))
+    assert products == pytest.approx(np.sum(coef * slope))
+
+
+def test_gradients_that_do_not_fit_are_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    good = [np.ones((3, 8)), np.ones((3, 8)), 1.0, np.ones(21)]
+    core.loss_gradient(*good)
+    bad = {
+        0: [np.ones(24), np.ones((8, 3)).T, np.ones((3, 8), np.float32)],
+        1: [np.ones((3, 7)), np.ones((8, 3)).T],
+        3: [np.ones(22), np.ones(27), np.ones(21, np.float16)],
+    }
+    for place, values in bad.items():
+        for value in values:
+            with pytest.raises((TypeError, ValueError)):
+                core.loss_gradient(*good[:place], value, *good[place + 1 :])

@@ -345,3 +345,12 @@ def test_largest_values_do_not_overflow() -> None:
     model = SoftmaxRegression(C=1e6, tol=1e-3).fit(X * 1e30, y)
     assert np.isfinite(model.coef_).all()
     assert model.score(X * 1e30, y) > 0.9
+
+
+def test_a_sample_too_small_for_its_classes_is_not_begun_with() -> None:
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(2400, 60)), rng.integers(0, 400, 2400)
+    model = SoftmaxRegression().fit(X, y)
+    objective = model.history_["objective"]
+    assert objective[0] <= np.log(400) + 1e-9
+    assert objective[-1] < 0.5 * objective[0]

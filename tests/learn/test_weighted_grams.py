@@ -103,3 +103,30 @@ def test_curvature_that_does_not_fit_is_refused() -> None:
         for value in values:
             with pytest.raises((TypeError, ValueError)):
                 core.softmax_curvature(*good[:place], value, *good[place + 1 :])
+
+
+def test_complete_curvature(kernels: Any) -> None:
+    before = RNG.normal(size=(15, 15))
+    got, own = before.copy(), np.full((3, 5), np.nan)
+    kernels.complete_curvature(got, own, 0.5, 4)
+    penalty = np.tile([0.5] * 4 + [0.0], 3)
+    diagonal = (before.diagonal() + penalty).reshape(3, 5)
+    np.testing.assert_allclose(own, diagonal, rtol=1e-14)
+    shift = np.kron(np.ones((3, 3)), np.diag(diagonal.sum(0) / 9))
+    np.testing.assert_allclose(got, before + np.diag(penalty) + shift, rtol=1e-13, atol=1e-14)
+
+
+def test_matrices_that_cannot_be_completed_are_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    for matrix, own in [
+        (np.ones((6, 5)), np.ones((2, 3))),
+        (np.ones((6, 6), np.float32), np.ones((2, 3))),
+        (np.ones((6, 6)), np.ones(6)),
+        (np.ones((6, 6)).astype(">f8"), np.ones((2, 3))),
+    ]:
+        with pytest.raises((TypeError, ValueError)):
+            core.complete_curvature(matrix, own, 0.5, 2)
+    fixed = np.ones((6, 6))
+    fixed.flags.writeable = False
+    with pytest.raises((TypeError, ValueError)):
+        core.complete_curvature(fixed, np.ones((2, 3)), 0.5, 2)

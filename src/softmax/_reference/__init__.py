@@ -16,7 +16,12 @@ from softmax._reference.divergence import kl_divergence
 from softmax._reference.elementwise import log_sigmoid, logit, sigmoid, softplus
 from softmax._reference.factors import factor_blocks, solve_blocks
 from softmax._reference.gram import complete_curvature, softmax_curvature, weighted_grams
-from softmax._reference.layer import layer_derivative, layer_loss, layer_probabilities
+from softmax._reference.layer import (
+    layer_derivative,
+    layer_loss,
+    layer_probabilities,
+    loss_gradient,
+)
 from softmax._reference.losses import (
     cross_entropy,
     cross_entropy_counts,
@@ -57,6 +62,7 @@ __all__ = [
     "log_softmax",
     "logit",
     "logsumexp",
+    "loss_gradient",
     "mellowmax",
     "plain_cross_entropy",
     "plain_derivative",

@@ -66,3 +66,13 @@ def layer_derivative(
     d = products.shape[1]
     out[:, :d] = (products - sums[:, None] * mean) / total + l2 * parameters[:, :d]
     out[:, d:] = sums[:, None] / total
+
+
+def loss_gradient(
+    parameters: Float64, gradient: Float64, l2: float, out: NDArray[Any]
+) -> tuple[float, float]:
+    """Write the gradient without the penalty's; return sums of squares and products."""
+    width = out.size // len(parameters)
+    coef, slope = parameters[:, :width], gradient[:, :width]
+    out.reshape(coef.shape)[...] = slope - l2 * coef
+    return float(np.sum(coef * coef)), float(np.sum(coef * slope))

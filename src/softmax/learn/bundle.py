@@ -7,7 +7,9 @@ least of their mean and the penalty l2 |W|^2 / 2 over all W is
     sum_j c_j (L_j - <G_j, W_j>) - |sum_j c_j G_j|^2 / (2 l2)
 
 for an intercept b at which the g_j vanish. One point is the duality gap; of several, what turns
-from step to step cancels. What is left of the g_j counts as in `intercept_gap`.
+from step to step cancels. The intercepts are taken where they would be best for the newest point,
+and what is left of the g_j there counts as in `intercept_gap`: to second order, as everything about
+the intercepts.
 
 References
 ----------
@@ -17,12 +19,12 @@ Teo, Vishwanathan, Smola & Le (2010), "Bundle methods for regularized risk minim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from softmax.learn.penalty import inner, square_sum
+from softmax._kernels import kernels
 
 if TYPE_CHECKING:
     from softmax.learn.objective import CrossEntropyObjective
@@ -31,9 +33,11 @@ __all__ = ["Bundle", "best_mean"]
 
 Float64 = NDArray[np.float64]
 
-MOST = 10
+MOST, LEAST = 6, 3
+MOST_BYTES = 48 << 20
 MANY = 1 << 16  # parameters, from which on float32 keeps the planes
-SINGLE_TOL = 1e-6  # relative gap that such planes can certify
+SINGLE_TOL = 1e-5  # relative gap that such planes can certify, and what they may be wrong by
+SINGLE_ROUNDING = 1e-6
 
 
 class Bundle:
@@ -41,30 +45,34 @@ class Bundle:
 
     def __init__(self, problem: CrossEntropyObjective) -> None:
         self.problem = problem
-        n_classes, d = problem.n_classes, problem.n_features
-        dtype: Any = np.float32 if n_classes * d > MANY else np.float64
-        self.least_tol = SINGLE_TOL if dtype == np.float32 else 0.0
-        self._slopes = np.empty((MOST, n_classes * d), dtype)
-        self._heights = np.empty(MOST)  # of the planes above 0
-        self._pulls = np.zeros((MOST, n_classes))  # of the intercepts
-        self._products = np.zeros((MOST, MOST))
+        n_classes, size = problem.n_classes, problem.n_classes * problem.n_features
+        single, most = size > MANY, planes_that_fit(size)
+        self._rounding = SINGLE_ROUNDING if single else 0.0
+        self._slopes = np.empty((most, size), np.float32 if single else np.float64)
+        self._heights = np.empty(most)  # of the planes above 0
+        self._pulls = np.zeros((most, n_classes))  # of the intercepts
+        self._products = np.zeros((most, most))
         self._count = 0
+
+    @staticmethod
+    def serves(size: int, tol: float) -> bool:
+        """Say whether enough planes of so many numbers have room, and are exact enough."""
+        return planes_that_fit(size) >= LEAST and (size <= MANY or tol >= SINGLE_TOL)
 
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         """Keep the plane at a point, and return how far the objective there is above the bound.
 
         `objective` and `gradient` are those of loss and penalty.
         """
-        d, l2 = self.problem.n_features, self.problem.penalty.l2
-        coef, slope = parameters[:, :d], gradient[:, :d]
-        place = self._count % MOST
+        l2 = self.problem.penalty.l2
+        most = len(self._slopes)
+        place = self._count % most
         self._count += 1
-        n = min(self._count, MOST)
-        own = self._slopes[place].reshape(coef.shape)
-        np.multiply(coef, -l2, out=own, casting="same_kind")
-        own += slope.astype(own.dtype, copy=False)
-        height = objective + 0.5 * l2 * square_sum(coef) - inner(coef, slope)
-        products = self._slopes[:n] @ self._slopes[place]
+        n = min(self._count, most)
+        own = self._slopes[place]
+        squares, product = kernels.loss_gradient(parameters, gradient, l2, own)
+        height = objective + 0.5 * l2 * squares - product
+        products = self._slopes[:n] @ own
         self._products[place, :n] = self._products[:n, place] = products
         matrix = self._products[:n, :n] / l2
         if self.problem.fit_intercept:
@@ -74,8 +82,17 @@ class Bundle:
             pulls = self._pulls[:n]
             matrix += 2 * (pulls / self.problem.intercept_curvature) @ pulls.T
         self._heights[place] = height
-        heights = self._heights[:n] + (pulls @ intercepts if self.problem.fit_intercept else 0)
-        return objective - best_mean(heights, matrix)
+        heights = self._heights[:n].copy()
+        if self.problem.fit_intercept:
+            # At the best intercepts, as near as they are known: there the pulls are to vanish.
+            heights += pulls @ (intercepts - pull / self.problem.intercept_curvature)
+        gap = objective - best_mean(heights, matrix)
+        return max(gap, 0.0) + self._rounding * abs(objective)
+
+
+def planes_that_fit(size: int) -> int:
+    """Return how many planes of so many numbers are kept."""
+    return min(MOST, MOST_BYTES // max(1, size * (4 if size > MANY else 8)))
 
 
 def best_mean(heights: Float64, matrix: Float64) -> float:
@@ -90,7 +107,7 @@ def best_mean(heights: Float64, matrix: Float64) -> float:
         system = np.ones((n + 1, n + 1))
         system[:n, :n] = matrix[np.ix_(kept, kept)]
         system[n, n] = 0
-        weights = np.linalg.lstsq(system, np.append(heights[kept], 1.0))[0][:n]
+        weights = np.linalg.lstsq(system, np.append(heights[kept], 1.0), rcond=None)[0][:n]
         lowest = int(np.argmin(weights))
         if weights[lowest] >= 0:
             weights /= weights.sum()

@@ -90,10 +90,7 @@ def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preco
     problem.intercept_curvature = np.maximum(confusion, TINY)
     coupled = problem.loss.coupled
     if structure == "columns":
-        known = problem.fit_intercept and knows_intercepts(problem)
-        intercepts = intercept_matrix(problem, parameters) if known else None
-        curvature = column_curvature(problem, float(confusion.mean()))
-        return Columns(curvature, intercepts, coupled)
+        return Columns(column_curvature(problem, float(confusion.mean())), coupled)
     if not np.any(parameters[:, : problem.n_features]):
         return SharedBlock(*shared_block(problem, parameters, confusion), coupled)
     if problem.rows.n_rows <= sample_size(problem):

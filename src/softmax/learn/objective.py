@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from softmax._kernels import kernels
 from softmax.learn.bundle import Bundle
 from softmax.learn.curvature import (
+    ROWS_PER_CLASS,
     diagonal,
     has_blocks,
     intercept_matrix,
@@ -220,10 +221,10 @@ class CrossEntropyObjective:
         """Return what bounds the distance closer by several points, where that serves `tol`."""
         # With a better curvature the gradient goes steadily, and there is nothing to cancel.
         curved = is_exact(self) or has_blocks(self)
-        if self.penalty.l1 or not self.penalty.l2 or curved:
+        serves = Bundle.serves(self.n_classes * self.n_features, tol)
+        if self.penalty.l1 or not self.penalty.l2 or curved or not serves:
             return None
-        bundle = Bundle(self)
-        return bundle if bundle.least_tol <= tol else None
+        return Bundle(self)
 
     def intercept_gap(self, gradient: Float64) -> float:
         """Return how much the intercept alone can gain, to second order."""
@@ -269,7 +270,8 @@ class CrossEntropyObjective:
         """Return this problem on a few of the rows, where a starting point is worth its price."""
         work = self.rows.work() * self.n_classes
         size = self.rows.n_rows // SAMPLE_SHARE
-        if work < SAMPLE_WORK or size < ROWS_PER_COLUMN * self.shape[1] or not has_blocks(self):
+        enough = max(ROWS_PER_COLUMN * self.shape[1], ROWS_PER_CLASS * self.n_classes)
+        if work < SAMPLE_WORK or size < enough or not has_blocks(self):
             return None
         smaller = copy.copy(self)
         smaller.rows = self.rows.sample(size, self.seed)
@@ -355,7 +357,7 @@ class CrossEntropyObjective:
         np.subtract(x, self.mean, out=rows[:, : self.n_features], casting="same_kind")
         return rows
 
-    def _with(self, penalty: ElasticNet) -> CrossEntropyObjective:
+    def _with(self, penalty: ElasticNet) -> Self:
         if penalty is self.penalty:
             return self
         other = copy.copy(self)

@@ -24,19 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ElasticNet", "inner", "square_sum"]
+__all__ = ["ElasticNet", "square_sum"]
 
 Float64 = NDArray[np.float64]
 
 
-def inner(a: Float64, b: Float64) -> float:
-    """Return the sum of products, of parts of arrays without a copy."""
-    return float((a[:, None, :] @ b[:, :, None]).sum())
-
-
 def square_sum(array: Float64) -> float:
-    """Return the sum of squares, likewise."""
-    return inner(array, array)
+    """Return the sum of squares, of a part of an array without a copy."""
+    return float((array[:, None, :] @ array[:, :, None]).sum())
 
 
 @dataclass(frozen=True)

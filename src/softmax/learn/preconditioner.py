@@ -111,21 +111,18 @@ class SharedBlock:
 
 
 class Columns:
-    """One number for each column, the same for all classes, and the matrix of their intercepts."""
+    """One number for each column, the same for all classes."""
 
     exact = False
     rough = True
 
-    def __init__(self, curvature: Float64, intercepts: Float64 | None, coupled: bool) -> None:
+    def __init__(self, curvature: Float64, coupled: bool) -> None:
         self._inverse = 1 / curvature
-        self._intercepts = None if intercepts is None else _Factors(intercepts[None])
         self._coupled = coupled
 
     def __call__(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """Return the inverse applied to a gradient, in its dtype."""
         result = gradient * self._inverse.astype(gradient.dtype)
-        if self._intercepts is not None:
-            result[:, -1] = self._intercepts.solve(gradient[:, -1])
         return without_common_shift(result) if self._coupled else result
 
 

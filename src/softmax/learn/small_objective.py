@@ -2,13 +2,14 @@
 
 A pass over a few hundred rows costs less arithmetic than bookkeeping. Here the features are moved
 to mean zero, with a column of ones for the intercept, and targets are encoded before the first
-pass; then logits and gradient are one product each.
+pass. A pass of softmax regression is then one call of a kernel, and one of sigmoids two products
+with their losses between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from softmax._kernels import kernels
 from softmax.learn.loss import Loss
 from softmax.learn.objective import CrossEntropyObjective
+from softmax.learn.penalty import ElasticNet
 from softmax.learn.rows import CHUNK_BYTES, LOGITS_BYTES, ArrayRows, Matrix, Rows
 
 __all__ = ["SmallObjective", "objective_of"]
@@ -68,6 +70,7 @@ class SmallObjective(CrossEntropyObjective):
         return objective, gradient
 
     def _softmax_pass(self, parameters: Float64) -> tuple[float, Float64]:
+        self._passed = None
         gradient = np.empty(self.shape)
         objective = kernels.layer_loss(
             self._centred,
@@ -111,6 +114,12 @@ class SmallObjective(CrossEntropyObjective):
     def designs(self, parameters: Float64) -> Iterator[tuple[Array, Array, Float64 | None]]:
         """Return centred rows, their probabilities and weights."""
         yield self._centred, self.probabilities(self.rows.x, parameters), self._weights
+
+    def _with(self, penalty: ElasticNet) -> Self:
+        other = super()._with(penalty)
+        if other is not self:
+            other._slopes, other._losses = np.empty_like(self._slopes), np.empty_like(self._losses)
+        return other
 
     def _mean_product(self, slopes: Array, penalised: Float64) -> Float64:
         product = slopes.T @ self._centred

@@ -49,7 +49,7 @@ RELAXED = 0.5  # of the best first step: from there the next would go at right a
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
-NEAR = 30.0  # tolerances: from such a gap on points before are asked for a closer one
+NEAR = 10.0  # tolerances: from such a gap on points before are asked for a closer one
 LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
 
