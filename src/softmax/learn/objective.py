@@ -58,6 +58,7 @@ PENALTY_STEP = 100.0
 GLANCE_ROWS = 2048  # to learn how much each class is confused, and a block that all share
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
 SETTLED = 1e-3  # share of the allowed gap that the intercepts may have
+DEAR_PASS = 1000  # numbers of a column that a pass reads, from which on a plane is cheap beside it
 SAMPLE_SHARE = 8  # a starting point is found on one row of so many
 SAMPLE_WORK = 5e7  # multiply-adds of a pass from which on that pays
 
@@ -221,10 +222,11 @@ class CrossEntropyObjective:
         """Return what bounds the distance closer by several points, where that serves `tol`."""
         # With a better curvature the gradient goes steadily, and there is nothing to cancel.
         curved = is_exact(self) or has_blocks(self)
-        serves = Bundle.serves(self.n_classes * self.n_features, tol)
-        if self.penalty.l1 or not self.penalty.l2 or curved or not serves:
+        if curved or self.penalty.l1 or not self.penalty.l2:
             return None
-        return Bundle(self)
+        dear = self.rows.work() >= DEAR_PASS * self.n_features
+        serves = Bundle.serves(self.n_classes * self.n_features, tol)
+        return Bundle(self) if dear and serves else None
 
     def intercept_gap(self, gradient: Float64) -> float:
         """Return how much the intercept alone can gain, to second order."""
