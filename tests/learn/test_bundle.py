@@ -41,13 +41,17 @@ def test_two_planes_that_cancel() -> None:
     assert best_mean(np.array([1.0, 1.0]), np.array([[4.0, -4.0], [-4.0, 4.0]])) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("fit_intercept", [False, True])
-def test_the_bound_is_below_the_optimum_and_closer(fit_intercept: bool) -> None:
+def problem_and_optimum(fit_intercept: bool) -> tuple[CrossEntropyObjective, Any]:
     X, y = RNG.normal(size=(80, 6)), RNG.integers(0, 3, 80)
     rows = ArrayRows(X, y, None, TargetEncoding(3, 0.0, None, True))
     problem = CrossEntropyObjective(rows, SoftmaxLoss(), 3, C=1.0, fit_intercept=fit_intercept)
     model = SoftmaxRegression(C=1.0, fit_intercept=fit_intercept, tol=1e-12).fit(X, y)
-    optimum = problem.from_model(model.coef_, model.intercept_)
+    return problem, problem.from_model(model.coef_, model.intercept_)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_the_bound_is_below_the_optimum_and_closer(fit_intercept: bool) -> None:
+    problem, optimum = problem_and_optimum(fit_intercept)
     least, _ = problem.evaluate(optimum)
     problem.preconditioner(optimum)  # which takes the curvature by the intercepts
     # With intercepts it is a bound to second order, and what W and b do together is left out.
@@ -78,11 +82,7 @@ def test_rounding_of_many_parameters_leaves_no_gap_below_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bundle_room, "MANY", 0)
-    X, y = RNG.normal(size=(80, 6)), RNG.integers(0, 3, 80)
-    rows = ArrayRows(X, y, None, TargetEncoding(3, 0.0, None, True))
-    problem = CrossEntropyObjective(rows, SoftmaxLoss(), 3, C=1.0, fit_intercept=False)
-    model = SoftmaxRegression(C=1.0, fit_intercept=False, tol=1e-12).fit(X, y)
-    optimum = problem.from_model(model.coef_, model.intercept_)
+    problem, optimum = problem_and_optimum(False)
     value, gradient = problem.evaluate(optimum)
     for _ in range(3):
         assert 0 < Bundle(problem).gap(optimum, value, gradient) < 1e-5 * value
