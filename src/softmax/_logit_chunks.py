@@ -29,7 +29,7 @@ MANY_CHUNKS = 8
 
 @dataclass
 class Layer:
-    """A softmax layer, its target, and where the gradients go (all None if they are not wanted)."""
+    """A softmax layer, its target, and zeros for gradients (all None if they are not wanted)."""
 
     X: Array
     weight: Array
@@ -55,7 +55,8 @@ class Layer:
             return
         x, w = self.X[part], self.weight[classes]
         self.multiply(slopes, w, self.grad_x[part], classes.start > 0)
-        self.multiply(slopes.T, x, self.grad_weight[classes], part.start > 0)
+        several = len(x) < len(self.X)  # chunks of rows; the gradient is 0 before the first
+        self.multiply(slopes.T, x, self.grad_weight[classes], several)
         if self.grad_bias is not None:
             column_sums = np.empty((1, len(w)), x.dtype)
             self.multiply(np.ones((1, len(x)), x.dtype), slopes, column_sums, False)
