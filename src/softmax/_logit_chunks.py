@@ -8,14 +8,14 @@ once, with what all other classes add up to, for their probabilities.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from softmax._inputs import Array, kernel_for
 from softmax._kernels import kernels
-from softmax._products import PIECE_BYTES, Multiply, adding_product, product_in_pieces
+from softmax._products import Multiply, adding_product, product_in_pieces
 from softmax._targets import Target
 from softmax.functions import logsumexp
 
@@ -23,13 +23,15 @@ from softmax.functions import logsumexp
 LEAST_ROWS = 32
 # Products of other numbers of rows leave lanes of their last tile idle.
 ROW_TILE = 32
+# Of a product that is added: larger ones are faster, smaller sums stay in the cache.
+PIECE_BYTES = 8 << 20
 # From here on a BLAS that adds is worth some 40 MiB: its code, and what its threads work in.
 MANY_CHUNKS = 8
 
 
 @dataclass
 class Layer:
-    """A softmax layer, its target, and zeros for gradients (all None if they are not wanted)."""
+    """A softmax layer, its target, and where the gradients go (all None if they are not wanted)."""
 
     X: Array
     weight: Array
@@ -38,7 +40,7 @@ class Layer:
     grad_x: Array | None = None
     grad_weight: Array | None = None
     grad_bias: Array | None = None
-    multiply: Multiply = product_in_pieces
+    multiply: Multiply = field(init=False)  # by `choose_products`
 
     def logits(self, part: slice, classes: slice, out: Array) -> Array:
         """Write the logits of some rows and classes into the beginning of out."""
@@ -55,8 +57,7 @@ class Layer:
             return
         x, w = self.X[part], self.weight[classes]
         self.multiply(slopes, w, self.grad_x[part], classes.start > 0)
-        several = len(x) < len(self.X)  # chunks of rows; the gradient is 0 before the first
-        self.multiply(slopes.T, x, self.grad_weight[classes], several)
+        self.multiply(slopes.T, x, self.grad_weight[classes], part.start > 0)
         if self.grad_bias is not None:
             column_sums = np.empty((1, len(w)), x.dtype)
             self.multiply(np.ones((1, len(x)), x.dtype), slopes, column_sums, False)
@@ -64,7 +65,8 @@ class Layer:
 
     def choose_products(self, n_chunks: float, piece_bytes: int) -> None:
         """Choose how to multiply; pieces are room for products that are added."""
-        self.multiply = partial(product_in_pieces, piece_bytes=piece_bytes)
+        entries = max(piece_bytes // self.X.itemsize, self.X.shape[1])
+        self.multiply = partial(product_in_pieces, np.empty(entries, self.X.dtype))
         if n_chunks >= MANY_CHUNKS and self.grad_weight is not None:
             matrices = self.X, self.weight, self.grad_x, self.grad_weight
             if all(m is not None and m.flags.c_contiguous for m in matrices):

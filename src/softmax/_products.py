@@ -18,9 +18,6 @@ from softmax._kernels import kernels
 Multiply = Callable[[Array, Array, Array, bool], None]
 """Of a, b, out, add: put a b into out, or add it."""
 
-# Larger products are faster, smaller sums stay in the cache.
-PIECE_BYTES = 8 << 20
-
 
 def scipy_function(module: str, name: str) -> Any:
     """Return what SciPy offers to compiled code in a module of scipy.linalg, or None."""
@@ -49,14 +46,20 @@ def adding_product(dtype: np.dtype[Any]) -> Multiply | None:
     return None if gemm is None else partial(kernels.matrix_product, gemm)
 
 
-def product_in_pieces(
-    a: Array, b: Array, out: Array, add: bool, piece_bytes: int = PIECE_BYTES
-) -> None:
-    """Multiply by NumPy; what is added is held a piece at a time."""
-    if not add:
+def product_in_pieces(room: Array, a: Array, b: Array, out: Array, add: bool) -> None:
+    """Multiply by NumPy, as many rows at a time as fit the room where they are added or transposed.
+
+    Of all of a large transposed matrix BLAS would make a copy of its own.
+    """
+    if not add and a.flags.c_contiguous:
         np.matmul(a, b, out=out)
         return
-    step = max(1, piece_bytes // max(1, out.itemsize * out.shape[1]))
+    step = max(1, room.size // max(1, out.shape[1]))
     for start in range(0, len(out), step):
-        piece = slice(start, start + step)
-        out[piece] += a[piece] @ b
+        rows, piece = a[start : start + step], out[start : start + step]
+        if add:
+            product = room[: piece.size].reshape(piece.shape)
+            np.matmul(rows, b, out=product)
+            piece += product
+        else:
+            np.matmul(rows, b, out=piece)

@@ -59,7 +59,7 @@ class PairLoss:
 
     def __call__(self, vectors: Float32, contexts: Float32) -> tuple[float, Float32, Float32]:
         """Return the mean of -log p(context | word), in nats, and its gradients."""
-        gradients = np.zeros_like(vectors), np.zeros_like(contexts)
+        gradients = np.empty_like(vectors), np.empty_like(contexts)
         layer = Layer(vectors, contexts, None, self.target, *gradients)
         losses = layer_losses(layer, 1 / self.total, 0.0, SCRATCH_BYTES)
         return float(losses.sum()), *gradients
