@@ -25,11 +25,13 @@ from softmax._kernels import kernels
 from softmax.learn.bundle import Bundle
 from softmax.learn.curvature import (
     ROWS_PER_CLASS,
+    TINY,
     diagonal,
     has_blocks,
     intercept_matrix,
     is_exact,
     knows_intercepts,
+    mean_confusion,
     preconditioner,
 )
 from softmax.learn.loss import Loss
@@ -285,7 +287,11 @@ class CrossEntropyObjective:
 
         What the gap says of intercepts leaves out how the weights would follow them.
         """
-        if self.intercept_gap(gradient) <= SETTLED * allowed or not knows_intercepts(self):
+        if not self.fit_intercept or not knows_intercepts(self):
+            return None
+        # That of the last preconditioner may be of a point far behind.
+        self.intercept_curvature = np.maximum(mean_confusion(self, parameters), TINY)
+        if self.intercept_gap(gradient) <= SETTLED * allowed:
             return None
         moved = parameters.copy()
         moved[:, -1] -= np.linalg.solve(intercept_matrix(self, parameters), gradient[:, -1])
