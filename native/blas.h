@@ -15,7 +15,7 @@ using Gemm = void (*)(char*, char*, int*, int*, int*, void*, void*, int*, void*,
                       int*);
 
 using Potrf = void (*)(char*, int*, void*, int*, int*);
-using Potrs = void (*)(char*, int*, int*, void*, int*, void*, int*, int*);
+using Trsv = void (*)(char*, char*, char*, int*, void*, int*, void*, int*);
 
 template <class Function>
 Function function_in(nb::handle capsule) {
@@ -146,7 +146,8 @@ inline void factor_blocks(nb::handle potrf, nb::handle matrices, nb::handle scal
 }
 
 // Solves with such factors: of `right`, as many rows for each matrix as there are, into `out`.
-inline void solve_blocks(nb::handle potrs, nb::handle matrices, nb::handle scales, nb::handle right,
+// One row at a time: products with a triangle, where LAPACK packs it for many.
+inline void solve_blocks(nb::handle trsv, nb::handle matrices, nb::handle scales, nb::handle right,
                          nb::handle out) {
   const Blocks blocks(matrices);
   int type, other;
@@ -160,17 +161,20 @@ inline void solve_blocks(nb::handle potrs, nb::handle matrices, nb::handle scale
     refuse("right", "rows as long as those of the matrices, as many for each");
   if (size == 0) return;
   int side = blocks.side, rows = int(size / entries);
-  const auto function = function_in<Potrs>(potrs);
+  const auto solve = function_in<Trsv>(trsv);
   const auto each = [&]<class T>(T*) {
     std::vector<T> scaled(size_t(rows) * side);
     for (int64_t b = 0; b < blocks.count; ++b) {
       const T* s = (const T*)scale + b * side;
       const int64_t first = b * rows * side;
       for (int64_t i = 0; i < rows * side; ++i) scaled[i] = T(given[first + i]) * s[i % side];
-      char upper = 'U';
-      int failed = 0;
-      function(&upper, &side, &rows, (T*)blocks.data + b * side * side, &side, scaled.data(), &side,
-               &failed);
+      char upper = 'U', transposed = 'T', plain = 'N';
+      T* factor = (T*)blocks.data + b * side * side;
+      int step = 1;
+      for (T* row = scaled.data(); row != scaled.data() + scaled.size(); row += side) {
+        solve(&upper, &transposed, &plain, &side, factor, &side, row, &step);
+        solve(&upper, &plain, &plain, &side, factor, &side, row, &step);
+      }
       for (int64_t i = 0; i < rows * side; ++i) solution[first + i] = scaled[i] * s[i % side];
     }
   };

@@ -162,7 +162,7 @@ NB_MODULE(_core, m) {
       "indptr"_a, "indices"_a, "data"_a, "dense"_a, "out"_a, "transposed"_a);
   m.def("matrix_product", &matrix_product, "gemm"_a, "a"_a, "b"_a, "out"_a, "add"_a);
   m.def("factor_blocks", &factor_blocks, "potrf"_a, "matrices"_a, "scales"_a);
-  m.def("solve_blocks", &solve_blocks, "potrs"_a, "matrices"_a, "scales"_a, "right"_a, "out"_a);
+  m.def("solve_blocks", &solve_blocks, "trsv"_a, "matrices"_a, "scales"_a, "right"_a, "out"_a);
   m.def("weighted_grams", &weighted_grams, "x"_a, "weights"_a, "out"_a);
   m.def("layer_probabilities", &layer_probabilities, "slopes"_a, "labels"_a.none(),
         "targets"_a.none(), "weights"_a.none(), "scale"_a, "out"_a);

@@ -173,13 +173,13 @@ struct GramJob {
   char* out = nullptr;            // (count, width, width)
 };
 
-// A linear layer of doubles and its cross-entropy (layer.inl).
+// A linear layer and its cross-entropy (layer.inl), all of the dtype of the logits.
 struct LayerJob {
   LossJob loss;  // of the logits, whose gradient takes their place
   int64_t width = 0;
-  const double* x = nullptr;           // (rows, width)
-  const double* parameters = nullptr;  // (classes, width)
-  double* gradient = nullptr;          // of the parameters, added to
+  const char* x = nullptr;           // (rows, width)
+  const char* parameters = nullptr;  // (classes, width)
+  char* gradient = nullptr;          // of the parameters, added to
 };
 
 // Classes of a layer are worked on in groups.

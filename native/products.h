@@ -136,18 +136,19 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
   if (job.rows && size != side * side) refuse("out", "square, a row for each class and column");
   job.count = classes * (classes + 1) / 2;
   constexpr int64_t kPart = 256;  // rows, whose weights of all pairs of classes are held
-  std::vector<double> weighted, grams(size_t(job.count * job.width * job.width));
+  std::vector<double> weighted(size_t(kPart * job.count)),
+      grams(size_t(job.count * job.width * job.width));
   job.dtype = DType::f64;
   job.out = (char*)grams.data();
   const int64_t rows = job.rows;
   for (int64_t first = 0; first < rows; first += kPart) {
     job.rows = std::min(kPart, rows - first);
-    weighted.clear();
+    double* pair = weighted.data();
     for (int64_t i = first; i < first + job.rows; ++i, share += classes)
       for (int64_t k = 0; k < classes; ++k) {
         const double own = scale * (weight ? weight[i] : 1) * share[k];
-        weighted.push_back(own * (1 - share[k]));
-        for (int64_t l = k + 1; l < classes; ++l) weighted.push_back(-own * share[l]);
+        *pair++ = own * (1 - share[k]);
+        for (int64_t l = k + 1; l < classes; ++l) *pair++ = -own * share[l];
       }
     job.weights = (const char*)weighted.data();
     run(job);
@@ -188,6 +189,23 @@ inline void complete_curvature(nb::handle matrix, nb::handle own, double l2, int
   }
 }
 
+// Puts `l2` times the parameters in the first columns into the gradient; returns their squares'
+// sum.
+template <class T>
+double begin_gradient(const LayerJob& job, double l2, int64_t penalised) {
+  const T* parameter = (const T*)job.parameters;
+  T* slope = (T*)job.gradient;
+  double squares = 0;
+  for (int64_t k = 0; k < job.loss.softmax.n; ++k)
+    for (int64_t j = 0; j < job.width; ++j) {
+      const double own = j < penalised ? *parameter : 0;
+      squares += own * own;
+      *slope++ = T(l2 * own);
+      ++parameter;
+    }
+  return squares;
+}
+
 // The loss of a layer, the sum of its rows' and half of `l2` times the squares of the parameters in
 // the first `penalised` columns.  Puts the gradient of the logits into `slopes`, that of the
 // parameters into `gradient`.
@@ -195,30 +213,25 @@ inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels,
                          nb::handle weights, double scale, double l2, int64_t penalised,
                          nb::handle loss, nb::handle slopes, nb::handle gradient) {
   LayerJob job;
-  int type;
+  int type, other;
   int64_t size;
   if (labels.is_none() == targets.is_none()) refuse("labels", "given, or else targets");
   job.loss = planned_losses(slopes, labels, targets, weights, loss, slopes, -1, scale, 0);
   const int64_t rows = job.loss.softmax.slices, classes = job.loss.softmax.n;
-  job.x = (const double*)contiguous(x, "x", {NPY_DOUBLE}, type, size);
+  job.x = contiguous(x, "x", {NPY_FLOAT, NPY_DOUBLE}, type, size);
   auto* array = reinterpret_cast<PyArrayObject*>(x.ptr());
   if (PyArray_NDIM(array) != 2) refuse("x", "rows");
   job.width = PyArray_DIM(array, 1);
-  if (size != rows * job.width || job.loss.softmax.dtype != DType::f64)
-    refuse("x", "a row of float64 for each row of logits");
-  job.parameters = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, type, size);
+  const bool single = type == NPY_FLOAT;
+  if (size != rows * job.width || job.loss.softmax.dtype != (single ? DType::f32 : DType::f64))
+    refuse("x", "a row for each row of logits, of their type");
+  job.parameters = contiguous(parameters, "parameters", {type}, other, size);
   if (size != classes * job.width || penalised < 0 || penalised > job.width)
     refuse("parameters", "a row for each class, a column for each of x");
-  job.gradient = (double*)writable(gradient, "gradient", {NPY_DOUBLE}, type, size);
+  job.gradient = writable(gradient, "gradient", {type}, other, size);
   if (size != classes * job.width) refuse("gradient", "of the shape of the parameters");
-  double squares = 0;
-  for (int64_t k = 0; k < classes; ++k)
-    for (int64_t j = 0; j < job.width; ++j) {
-      const int64_t at = k * job.width + j;
-      const double penalty = j < penalised ? job.parameters[at] : 0;
-      squares += penalty * penalty;
-      job.gradient[at] = l2 * penalty;
-    }
+  const double squares = single ? begin_gradient<float>(job, l2, penalised)
+                                : begin_gradient<double>(job, l2, penalised);
   const Kernels& kernels = chosen_kernels();
   parallel_for(job.loss.softmax.bundles(), (job.width + classes) * job.loss.softmax.bundle,
                [&](int64_t begin, int64_t end) { kernels.layer_rows(job, begin, end); });
@@ -229,57 +242,72 @@ inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels,
   return total + l2 / 2 * squares;
 }
 
-// Puts the probabilities that such a pass went through into `out`: what the gradient of the logits
-// is more than minus the target. Rows of weight 0 get zeros.
-inline void layer_probabilities(nb::handle slopes, nb::handle labels, nb::handle targets,
-                                nb::handle weights, double scale, nb::handle out) {
-  int type;
-  int64_t size, other;
-  const auto* slope = (const double*)contiguous(slopes, "slopes", {NPY_DOUBLE}, type, size);
-  auto* array = reinterpret_cast<PyArrayObject*>(slopes.ptr());
-  if (PyArray_NDIM(array) != 2) refuse("slopes", "rows");
-  const int64_t rows = PyArray_DIM(array, 0), classes = PyArray_DIM(array, 1);
-  auto* p = (double*)writable(out, "out", {NPY_DOUBLE}, type, other);
-  if (other != size) refuse("out", "as large as slopes");
-  const auto given = [&](nb::handle argument, const char* name, int dtype, int64_t wanted) {
-    if (argument.is_none()) return (const char*)nullptr;
-    const char* data = contiguous(argument, name, {dtype}, type, other);
-    if (other != wanted) refuse(name, "of the size that goes with slopes");
-    return data;
-  };
-  const auto* label = (const int64_t*)given(labels, "labels", NPY_INT64, rows);
-  const auto* target = (const double*)given(targets, "targets", NPY_DOUBLE, size);
-  const auto* weight = (const double*)given(weights, "weights", NPY_DOUBLE, rows);
-  if ((label == nullptr) == (target == nullptr)) refuse("labels", "given, or else targets");
+// Slopes of rows over their weights, and what the target is: see below.
+template <class T>
+void put_probabilities(const char* slopes, const int64_t* labels, const char* targets,
+                       const double* weights, double scale, int64_t rows, int64_t classes,
+                       char* out) {
+  const T* slope = (const T*)slopes;
+  const T* target = (const T*)targets;
+  T* p = (T*)out;
   for (int64_t i = 0; i < rows; ++i, slope += classes, p += classes) {
-    const double own = scale * (weight ? weight[i] : 1);
-    if (label && (label[i] < 0 || label[i] >= classes)) refuse("labels", "below the classes");
+    const double own = scale * (weights ? weights[i] : 1);
+    if (labels && (labels[i] < 0 || labels[i] >= classes)) refuse("labels", "below the classes");
     for (int64_t k = 0; k < classes; ++k) {
-      p[k] = own == 0 ? 0 : slope[k] / own;
-      if (own != 0 && (target != nullptr || label[i] == k)) p[k] += target ? target[k] : 1;
+      p[k] = own == 0 ? T(0) : T(slope[k] / own);
+      if (own != 0 && (target != nullptr || labels[i] == k)) p[k] += target ? target[k] : T(1);
     }
     if (target) target += classes;
   }
 }
 
+// Puts the probabilities that such a pass went through into `out`: what the gradient of the logits
+// is more than minus the target. Rows of weight 0 get zeros.
+inline void layer_probabilities(nb::handle slopes, nb::handle labels, nb::handle targets,
+                                nb::handle weights, double scale, nb::handle out) {
+  int type, same;
+  int64_t size, other;
+  const char* slope = contiguous(slopes, "slopes", {NPY_FLOAT, NPY_DOUBLE}, type, size);
+  auto* array = reinterpret_cast<PyArrayObject*>(slopes.ptr());
+  if (PyArray_NDIM(array) != 2) refuse("slopes", "rows");
+  const int64_t rows = PyArray_DIM(array, 0), classes = PyArray_DIM(array, 1);
+  char* p = writable(out, "out", {type}, same, other);
+  if (other != size) refuse("out", "as large as slopes");
+  const auto given = [&](nb::handle argument, const char* name, int dtype, int64_t wanted) {
+    if (argument.is_none()) return (const char*)nullptr;
+    const char* data = contiguous(argument, name, {dtype}, same, other);
+    if (other != wanted) refuse(name, "of the size that goes with slopes");
+    return data;
+  };
+  const auto* label = (const int64_t*)given(labels, "labels", NPY_INT64, rows);
+  const char* target = given(targets, "targets", type, size);
+  const auto* weight = (const double*)given(weights, "weights", NPY_DOUBLE, rows);
+  if ((label == nullptr) == (target == nullptr)) refuse("labels", "given, or else targets");
+  const auto put = type == NPY_FLOAT ? &put_probabilities<float> : &put_probabilities<double>;
+  put(slope, label, target, weight, scale, rows, classes, p);
+}
+
 // Puts (products - sums mean') / total + l2 parameters into the first columns of `out`, as many as
 // `products` has, and sums / total into the one after them, if there is one.
-template <class T>
+template <class T, class P>
 void derive(const char* products, const npy_intp* steps, int64_t classes, int64_t width,
-            const double* sums, const double* mean, double total, double l2,
-            const double* parameters, int64_t columns, double* out) {
+            const double* sums, const double* mean, double total, double l2, const char* penalised,
+            int64_t columns, char* derivative) {
   constexpr int64_t kBlock = 256;  // of columns, which stay near while the classes pass
+  const double share = 1 / total;
+  const P* parameters = (const P*)penalised;
+  P* out = (P*)derivative;
   for (int64_t first = 0; first < width; first += kBlock)
     for (int64_t k = 0; k < classes; ++k) {
       const char* row = products + k * steps[0];
       const int64_t at = k * columns;
       for (int64_t j = first; j < std::min(first + kBlock, width); ++j) {
         const double product = *(const T*)(row + j * steps[1]);
-        out[at + j] = (product - sums[k] * mean[j]) / total + l2 * parameters[at + j];
+        out[at + j] = P((product - sums[k] * mean[j]) * share + l2 * parameters[at + j]);
       }
     }
   for (int64_t k = 0; k < classes && columns > width; ++k)
-    out[k * columns + width] = sums[k] / total;
+    out[k * columns + width] = P(sums[k] / total);
 }
 
 // The derivative by the parameters of a layer, with features moved by `mean`, from the sums of the
@@ -292,19 +320,37 @@ inline void layer_derivative(nb::handle products, nb::handle sums, nb::handle me
   if (PyArray_NDIM(given) != 2 || (type != NPY_FLOAT && type != NPY_DOUBLE))
     refuse("products", "a matrix of float32 or float64");
   const int64_t classes = PyArray_DIM(given, 0), width = PyArray_DIM(given, 1);
-  int other;
+  int other, kept;
   int64_t sums_size, mean_size, size, out_size;
   const auto* s = (const double*)contiguous(sums, "sums", {NPY_DOUBLE}, other, sums_size);
   const auto* m = (const double*)contiguous(mean, "mean", {NPY_DOUBLE}, other, mean_size);
-  const auto* p = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, other, size);
-  auto* result = (double*)writable(out, "out", {NPY_DOUBLE}, other, out_size);
+  const char* p = contiguous(parameters, "parameters", {NPY_FLOAT, NPY_DOUBLE}, kept, size);
+  char* result = writable(out, "out", {kept}, other, out_size);
   const bool intercepts = size == classes * (width + 1);
   if (sums_size != classes || mean_size != width || out_size != size ||
       (!intercepts && size != classes * width))
     refuse("out", "of the shape of the parameters, a row for each class");
-  const auto derived = type == NPY_FLOAT ? &derive<float> : &derive<double>;
+  const auto derived = type == NPY_FLOAT
+                           ? (kept == NPY_FLOAT ? &derive<float, float> : &derive<float, double>)
+                           : (kept == NPY_FLOAT ? &derive<double, float> : &derive<double, double>);
   derived(PyArray_BYTES(given), PyArray_STRIDES(given), classes, width, s, m, total, l2, p,
           width + intercepts, result);
+}
+
+template <class P, class T>
+void put_loss_gradient(const char* parameters, const char* gradient, double l2, int64_t classes,
+                       int64_t columns, int64_t width, char* out, double& squares,
+                       double& products) {
+  const P* p = (const P*)parameters;
+  const P* g = (const P*)gradient;
+  T* y = (T*)out;
+  for (int64_t k = 0; k < classes; ++k, p += columns, g += columns)
+    for (int64_t j = 0; j < width; ++j) {
+      const double own = p[j], slope = g[j];
+      *y++ = T(slope - l2 * own);
+      squares += own * own;
+      products += own * slope;
+    }
 }
 
 // Puts the gradient of the loss alone, gradient - l2 parameters in the first columns, into `out`,
@@ -313,25 +359,20 @@ inline nb::tuple loss_gradient(nb::handle parameters, nb::handle gradient, doubl
                                nb::handle out) {
   int type, other;
   int64_t size, gradient_size, out_size;
-  const auto* p = (const double*)contiguous(parameters, "parameters", {NPY_DOUBLE}, type, size);
-  const auto* g =
-      (const double*)contiguous(gradient, "gradient", {NPY_DOUBLE}, type, gradient_size);
-  auto* result = writable(out, "out", {NPY_FLOAT, NPY_DOUBLE}, other, out_size);
+  const char* p = contiguous(parameters, "parameters", {NPY_FLOAT, NPY_DOUBLE}, type, size);
+  const char* g = contiguous(gradient, "gradient", {type}, other, gradient_size);
+  char* result = writable(out, "out", {NPY_FLOAT, NPY_DOUBLE}, other, out_size);
   auto* array = reinterpret_cast<PyArrayObject*>(parameters.ptr());
   if (PyArray_NDIM(array) != 2 || gradient_size != size) refuse("gradient", "as the parameters");
   const int64_t classes = PyArray_DIM(array, 0), columns = PyArray_DIM(array, 1);
   const int64_t width = classes ? out_size / classes : 0;
   if (out_size != classes * width || width > columns) refuse("out", "as the first columns");
   double squares = 0, products = 0;
-  const auto pass = [&]<class T>(T* y) {
-    for (int64_t k = 0; k < classes; ++k, p += columns, g += columns)
-      for (int64_t j = 0; j < width; ++j) {
-        *y++ = T(g[j] - l2 * p[j]);
-        squares += p[j] * p[j];
-        products += p[j] * g[j];
-      }
-  };
-  other == NPY_FLOAT ? pass((float*)result) : pass((double*)result);
+  const auto put = type == NPY_FLOAT ? (other == NPY_FLOAT ? &put_loss_gradient<float, float>
+                                                           : &put_loss_gradient<float, double>)
+                                     : (other == NPY_FLOAT ? &put_loss_gradient<double, float>
+                                                           : &put_loss_gradient<double, double>);
+  put(p, g, l2, classes, columns, width, result, squares, products);
   return nb::make_tuple(squares, products);
 }
 

@@ -118,7 +118,17 @@ static void grams(const GramJob& job, int64_t begin, int64_t end) {
   job.dtype == DType::f32 ? run_grams<float>(job, begin, end) : run_grams<double>(job, begin, end);
 }
 
+static void layer_rows(const LayerJob& job, int64_t begin, int64_t end) {
+  job.loss.softmax.dtype == DType::f32 ? run_layer_rows<float>(job, begin, end)
+                                       : run_layer_rows<double>(job, begin, end);
+}
+
+static void layer_classes(const LayerJob& job, int64_t begin, int64_t end) {
+  job.loss.softmax.dtype == DType::f32 ? run_layer_classes<float>(job, begin, end)
+                                       : run_layer_classes<double>(job, begin, end);
+}
+
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME,     run,      reduce, finish,        map,   elements,
-                         losses,           sampling, sparse, sparse_groups, grams, run_layer_rows,
-                         run_layer_classes};
+const Kernels kernels = {SOFTMAX_NAME, run,        reduce,       finish, map,
+                         elements,     losses,     sampling,     sparse, sparse_groups,
+                         grams,        layer_rows, layer_classes};

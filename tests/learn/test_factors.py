@@ -52,7 +52,7 @@ def test_what_is_not_finite_ends(kernels: Any) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
-    potrf, potrs = (offered("cython_lapack", name) for name in ("dpotrf", "dpotrs"))
+    potrf, trsv = offered("cython_lapack", "dpotrf"), offered("cython_blas", "dtrsv")
     held, scales, right = matrices(2, 3, np.float64), np.empty((2, 3)), np.ones(6)
     for bad in ([np.ones((2, 3, 4)), scales], [held, np.ones((2, 2))], [held[:, ::-1], scales]):
         with pytest.raises((TypeError, ValueError)):
@@ -62,6 +62,6 @@ def test_what_does_not_fit_is_refused() -> None:
     core.factor_blocks(potrf, held, scales)
     for given in (np.ones(5), np.ones(6, np.float32), np.ones((3, 2)).T, None):
         with pytest.raises((TypeError, ValueError)):
-            core.solve_blocks(potrs, held, scales, given, np.ones(6))
+            core.solve_blocks(trsv, held, scales, given, np.ones(6))
     with pytest.raises((TypeError, ValueError)):
         core.solve_blocks(None, held, scales, right, np.ones(6))

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from softmax.learn import curvature, loss, rows
+from softmax.learn import SoftmaxRegression, curvature, loss, objective, rows
 from softmax.learn.loss import SoftmaxLoss
 from softmax.learn.objective import CrossEntropyObjective
 from softmax.learn.rows import ArrayRows
@@ -203,3 +204,64 @@ def test_path_of_a_weak_penalty_reports_the_last_problem(monkeypatch: pytest.Mon
         np.testing.assert_allclose(
             reported, (value, problem.gap(parameters, value, gradient)), rtol=1e-9
         )
+
+
+def test_many_parameters_are_float32_where_that_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    single, double = make(dtype=np.float32), make()
+    assert single.rounded(1e-4) is single  # few
+    monkeypatch.setattr(objective, "MANY", 0)
+    assert double.rounded(1e-4) is double
+    assert single.rounded(1e-6) is single
+    rounded = single.rounded(1e-4)
+    assert rounded.unrounded() is rounded
+    assert (rounded.dtype, single.dtype) == (np.float32, np.float64)
+    parameters, direction = RNG.normal(0, 0.3, (2, *double.shape))
+    given = parameters.astype(np.float32)
+    for found, expected in (
+        (rounded.evaluate(given), double.evaluate(parameters)),
+        (
+            (0, rounded.hessian_product(given, direction.astype(np.float32))),
+            (0, double.hessian_product(parameters, direction)),
+        ),
+    ):
+        assert found[0] == pytest.approx(expected[0], rel=1e-6)
+        assert found[1].dtype == np.float32
+        np.testing.assert_allclose(found[1], expected[1], atol=3e-5)
+
+
+@pytest.mark.parametrize("as_matrix", [np.asarray, sp.csr_matrix])
+def test_a_fit_with_float32_parameters(monkeypatch: pytest.MonkeyPatch, as_matrix: Any) -> None:
+    X = (RNG.normal(size=(900, 200)) * (RNG.random((900, 200)) < 0.3)).astype(np.float32)
+    y = (X[:, :3] @ RNG.normal(size=(3, K)) + RNG.gumbel(size=(900, K))).argmax(1)
+    expected = SoftmaxRegression(tol=1e-9).fit(X.astype(np.float64), y)
+    monkeypatch.setattr(curvature, "choose_structure", lambda *sizes: "columns")
+    monkeypatch.setattr(objective, "MANY", 0)
+    seen = []
+    evaluate = CrossEntropyObjective.evaluate
+
+    def noted(self: CrossEntropyObjective, parameters: Any) -> Any:
+        seen.append(parameters.dtype)
+        return evaluate(self, parameters)
+
+    monkeypatch.setattr(CrossEntropyObjective, "evaluate", noted)
+    model = SoftmaxRegression().fit(as_matrix(X), y)
+    assert set(seen) == {np.dtype(np.float32)}
+    lowest, reached = (m.history_["objective"][-1] for m in (expected, model))
+    assert lowest <= reached * (1 + 1e-6)
+    assert reached - model.duality_gap_ <= lowest * (1 + 1e-6)
+    assert model.duality_gap_ <= 1e-4 * reached
+
+
+def test_steered_intercepts_go_to_their_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curvature, "ROWS_PER_CLASS", 1)
+    problem = make(weighted=False)
+    parameters = RNG.normal(0, 0.1, problem.shape)
+    for _ in range(6):
+        _, gradient = problem.evaluate(parameters)
+        direction = np.zeros(problem.shape)
+        parameters = parameters + problem.steered(direction, parameters, gradient)
+    np.testing.assert_allclose(problem.evaluate(parameters)[1][:, -1], 0, atol=1e-9)
+    without = make(fit_intercept=False)
+    direction = RNG.normal(size=without.shape)
+    same = without.steered(direction.copy(), parameters[:, :-1], gradient[:, :-1])
+    np.testing.assert_array_equal(same, direction)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from softmax.learn.preconditioner import Preconditioner
@@ -23,6 +26,8 @@ class Identity:
 class Quartic:
     """sum(a x^2 / 2 + x^4 / 4 - x) + 99: convex, with curvature that moves and a gap that holds."""
 
+    dtype = np.dtype(np.float64)
+
     def __init__(self, curvatures: Float64, noise: float = 0.0) -> None:
         self.curvatures = curvatures
         self.noise = noise
@@ -40,6 +45,12 @@ class Quartic:
 
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         return float(gradient @ gradient / (2 * self.curvatures.min()))
+
+    def rounded(self, tol: float) -> Quartic:
+        return self
+
+    def unrounded(self) -> Quartic:
+        return self
 
     def bundle(self, tol: float) -> None:
         return None
@@ -60,6 +71,9 @@ class Quartic:
 
     def best_length(self, parameters: Float64, direction: Float64) -> float:
         return 1.0
+
+    def steered(self, direction: Float64, parameters: Float64, gradient: Float64) -> Float64:
+        return direction
 
     def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> None:
         return None
@@ -127,3 +141,58 @@ def test_a_path_is_followed_to_its_end() -> None:
     np.testing.assert_allclose(solution.parameters, straight.parameters, atol=2e-4)
     counted = [news.iteration for news in solution.history]
     assert counted == list(range(len(counted)))
+
+
+class Rounded(Quartic):
+    """The function in eight bits or so, and in full on request."""
+
+    def __init__(self, whole: Quartic, error: float = 1e-7) -> None:
+        super().__init__(whole.curvatures)
+        self.whole, self.error, self.n_evaluations = whole, error, 0
+
+    def rounded(self, tol: float) -> Quartic:
+        return self
+
+    def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
+        self.n_evaluations += 1
+        value, gradient = super().evaluate(parameters)
+        return value * (1 + self.error), gradient + self.error
+
+    def unrounded(self) -> Quartic:
+        return self.whole
+
+
+def minimise_over_rounded(tol: float, max_iter: int = 500, error: float = 1e-7) -> Any:
+    whole = Quartic(np.geomspace(0.1, 100, 30))
+    rounded = Rounded(whole, error)
+    solution = solve(rounded, tol, max_iter)
+    return whole, rounded, solution
+
+
+@pytest.mark.parametrize("tol", [1e-2, 1e-5, 1e-10])
+def test_less_precision_first_and_the_whole_at_the_end(tol: float) -> None:
+    whole, rounded, solution = minimise_over_rounded(tol)
+    assert solution.converged
+    assert 1 < rounded.n_evaluations < solution.n_evaluations
+    last = solution.history[-1]
+    value, gradient = whole.evaluate(solution.parameters)
+    assert (last.objective, last.gap) == (value, whole.gap(solution.parameters, value, gradient))
+    assert last.gap <= tol * value
+
+
+def test_what_is_told_last_is_of_the_whole() -> None:
+    whole, _, solution = minimise_over_rounded(1e-10, max_iter=1)
+    last = solution.history[-1]
+    assert len(solution.history) == 2
+    assert last.objective == whole.evaluate(solution.parameters)[0]
+
+
+def test_rounding_that_hides_the_descent_does_not_end_the_run() -> None:
+    class Rising(Rounded):
+        def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
+            value, gradient = super().evaluate(parameters)
+            return value + self.n_evaluations, gradient
+
+    solution = solve(Rising(Quartic(np.geomspace(0.1, 100, 30))))
+    assert solution.converged
+    assert solve(Rounded(Quartic(np.geomspace(0.1, 100, 30)), error=0.5)).converged

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.special import log_softmax
+from sklearn import datasets
 
+from softmax.learn import SoftmaxRegression, curvature
 from softmax.learn.inputs import distinct
 from softmax.learn.loss import SigmoidLoss, SoftmaxLoss
 from softmax.learn.objective import CrossEntropyObjective
@@ -99,6 +102,67 @@ def test_small_data_give_the_same_function(loss: Any, weights: Any, fit_intercep
         rtol=1e-9,
         atol=1e-12,
     )
+
+
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), SigmoidLoss()])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_rounded_rows_give_nearly_the_same_function(
+    monkeypatch: pytest.MonkeyPatch, loss: Any, weights: Any
+) -> None:
+    monkeypatch.setattr(curvature, "choose_structure", lambda *sizes: "blocks")
+    whole = make(objective_of, loss=loss, weights=weights, fit_intercept=True, x=FEATURES[:, :5])
+    rounded = whole.rounded(1e-4)
+    assert rounded.design_dtype == np.float32
+    parameters = RNG.normal(0, 0.3, whole.shape)
+    direction = RNG.normal(size=whole.shape)
+    for zero in (False, True):  # where all classes share one block
+        parameters *= not zero
+        value, gradient = rounded.evaluate(parameters)
+        expected_value, expected_gradient = whole.evaluate(parameters)
+        assert gradient.dtype == np.float64
+        assert value == pytest.approx(expected_value, rel=1e-6)
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
+        np.testing.assert_allclose(
+            rounded.hessian_product(parameters, direction),
+            whole.hessian_product(parameters, direction),
+            atol=1e-5,
+        )
+        np.testing.assert_allclose(
+            rounded.preconditioner(parameters)(gradient),
+            whole.preconditioner(parameters)(gradient),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+    rounded.intercept_curvature = np.arange(1.0, 1 + whole.n_classes)
+    assert rounded.unrounded() is whole
+    assert whole.intercept_curvature[-1] == whole.n_classes
+    assert whole.unrounded() is whole
+
+
+def test_a_fit_of_rounded_rows_ends_in_full_precision() -> None:
+    X, y = datasets.load_digits(return_X_y=True)
+    model = SoftmaxRegression(tol=1e-7).fit(X / 16, y)
+    coef, intercept = model.coef_, model.intercept_
+    log_p = log_softmax(X / 16 @ coef.T + intercept, axis=1)
+    objective = -log_p[np.arange(len(y)), y].mean() + (coef**2).sum() / (2 * len(y))
+    assert model.history_["objective"][-1] == pytest.approx(objective, rel=1e-13)
+    assert model.history_["gap"][-1] <= 1e-7 * objective
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e40, 1e-45])
+def test_units_that_float32_cannot_hold(unit: float) -> None:
+    X, y = datasets.load_digits(return_X_y=True)
+    unlike = X / 16
+    unlike[:, 20] *= unit
+    model = SoftmaxRegression(tol=1e-6).fit(unlike, y)
+    if unit < 1:  # so small that it has no weight
+        unlike[:, 20] = 0
+        expected = SoftmaxRegression(tol=1e-6).fit(unlike, y)
+    else:  # so large that its weights cost nothing
+        unlike[:, 20] = 1e5 * X[:, 20]
+        expected = SoftmaxRegression(tol=1e-6).fit(unlike, y)
+    assert model.history_["objective"][-1] == pytest.approx(expected.history_["objective"][-1])
 
 
 def test_many_rows_are_not_small() -> None:

@@ -28,7 +28,7 @@ def factor_blocks(potrf: object, matrices: Array, scales: Array) -> None:
         matrix[...] = found.T
 
 
-def solve_blocks(potrs: object, matrices: Array, scales: Array, right: Array, out: Array) -> None:
+def solve_blocks(trsv: object, matrices: Array, scales: Array, right: Array, out: Array) -> None:
     """Solve for rows of `right`, as many for each matrix as there are."""
     from scipy.linalg import lapack
 

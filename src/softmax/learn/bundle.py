@@ -28,6 +28,7 @@ from softmax._kernels import kernels
 
 if TYPE_CHECKING:
     from softmax.learn.objective import CrossEntropyObjective
+    from softmax.learn.problem import Parameters
 
 __all__ = ["Bundle", "best_mean"]
 
@@ -59,7 +60,7 @@ class Bundle:
         """Say whether enough planes of so many numbers have room, and are exact enough."""
         return planes_that_fit(size) >= LEAST and (size <= MANY or tol >= SINGLE_TOL)
 
-    def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
+    def gap(self, parameters: Parameters, objective: float, gradient: Parameters) -> float:
         """Keep the plane at a point, and return how far the objective there is above the bound.
 
         `objective` and `gradient` are those of loss and penalty.

@@ -19,6 +19,7 @@ Böhning (1992), "Multinomial logistic regression algorithm", for the bound. Yan
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from softmax._kernels import kernels
 from softmax.learn.preconditioner import Blocks, Columns, Exact, Preconditioner, SharedBlock
+from softmax.learn.problem import Parameters
 from softmax.learn.rows import backward
 
 if TYPE_CHECKING:
@@ -52,10 +54,11 @@ MOST_BYTES = 64 << 20
 ROWS_PER_COLUMN = 3  # of the sample from which a block is built
 ROWS_PER_CLASS = 20  # of those from which the curvature by the intercepts is taken
 LEAST_SAMPLE = 2048
-NEGLIGIBLE = 0.1  # of the mean p (1 - p): such rows add less than that share
+NEGLIGIBLE = 0.2  # of the mean p (1 - p): such rows add less than that share
 TINY = float(np.finfo(np.float64).tiny)
 
 
+@cache
 def choose_structure(n_rows: int, n_classes: int, n_columns: int, itemsize: int) -> Structure:
     """Choose by size; `n_columns` counts the intercept."""
     size = n_classes * n_columns
@@ -81,7 +84,7 @@ def has_blocks(problem: CrossEntropyObjective) -> bool:
     return structure_of(problem) == "blocks"
 
 
-def preconditioner(problem: CrossEntropyObjective, parameters: Float64) -> Preconditioner:
+def preconditioner(problem: CrossEntropyObjective, parameters: Parameters) -> Preconditioner:
     """Return an approximate inverse of the second derivative at `parameters`."""
     structure = structure_of(problem)
     if structure == "exact":
@@ -107,14 +110,14 @@ def column_curvature(problem: CrossEntropyObjective, confusion: float) -> Float6
     return np.asarray(np.maximum(curvature, 1e-30))
 
 
-def mean_confusion(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+def mean_confusion(problem: CrossEntropyObjective, parameters: Parameters) -> Float64:
     """Return the mean of p (1 - p) of each class over a few rows."""
     total = np.zeros(problem.n_classes)
     weight = 0.0
     for x, _, weights in problem.glance.chunks():
-        p = problem.probabilities(x, parameters).astype(np.float64)
+        p = problem.probabilities(x, parameters)
         weights = np.ones(len(p)) if weights is None else weights
-        total += weights @ (p * (1 - p))
+        total += weights.astype(p.dtype, copy=False) @ (p - p * p)
         weight += float(weights.sum())
     return total / max(weight, TINY)
 
@@ -124,7 +127,7 @@ def knows_intercepts(problem: CrossEntropyObjective) -> bool:
     return bool(problem.glance.n_rows >= ROWS_PER_CLASS * problem.n_classes)
 
 
-def intercept_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+def intercept_matrix(problem: CrossEntropyObjective, parameters: Parameters) -> Float64:
     """Return the second derivative by the intercepts alone, over a few rows."""
     matrix = np.zeros((problem.n_classes, problem.n_classes))
     weight = 0.0
@@ -152,22 +155,21 @@ def penalised(problem: CrossEntropyObjective, block: Array, penalty: float) -> A
 
 
 def shared_block(
-    problem: CrossEntropyObjective, parameters: Float64, confusion: Float64
+    problem: CrossEntropyObjective, parameters: Parameters, confusion: Float64
 ) -> tuple[Array, Float64]:
     """Return a block of rows weighted by sum p (1 - p), and a scale for each class."""
     n_columns = problem.shape[1]
-    block = np.zeros((n_columns, n_columns), problem.rows.dtype)
+    block: Any = 0.0
     total = 0.0
-    for x, _, weights in problem.glance.chunks():
-        p = problem.probabilities(x, parameters)
-        row_weights = (p * (1 - p)).sum(1, dtype=np.float64)
+    for rows, p, weights in problem.glance_designs(parameters):
+        row_weights = (p - p * p).sum(1, dtype=np.float64)
         if weights is not None:
             row_weights *= weights
-        row_weights = np.maximum(row_weights, np.finfo(np.float32).tiny)
-        rows = problem.centred(x)
-        rows *= np.sqrt(row_weights).astype(rows.dtype)[:, None]
-        block += rows.T @ rows
-        total += float(row_weights.sum())
+        row_weights = np.maximum(row_weights, np.finfo(np.float32).tiny).astype(rows.dtype)
+        part = np.zeros((1, n_columns, n_columns), rows.dtype)
+        kernels.weighted_grams(rows, row_weights[:, None], part)
+        block = block + part[0]
+        total += float(row_weights.sum(dtype=np.float64))
     block /= total
     scale = np.maximum(confusion, 1e-3 * confusion.max() + 1e-30)
     scale *= problem.loss.exchange(problem.n_classes)
@@ -179,7 +181,9 @@ def sample_size(problem: CrossEntropyObjective) -> int:
     return max(LEAST_SAMPLE, ROWS_PER_COLUMN * problem.shape[1])
 
 
-def class_blocks(problem: CrossEntropyObjective, parameters: Float64, confusion: Float64) -> Array:
+def class_blocks(
+    problem: CrossEntropyObjective, parameters: Parameters, confusion: Float64
+) -> Array:
     """Build each class's block from rows chosen in proportion to p (1 - p)."""
     rate = sample_size(problem) / np.maximum(confusion * problem.total_weight, TINY)
     drawn = np.random.RandomState(problem.seed).uniform(size=problem.n_classes)
@@ -213,16 +217,16 @@ def class_blocks(problem: CrossEntropyObjective, parameters: Float64, confusion:
 
 
 def class_curvatures(
-    problem: CrossEntropyObjective, parameters: Float64, negligible: float
+    problem: CrossEntropyObjective, parameters: Parameters, negligible: float
 ) -> Array:
     """Return each class's block, without rows that add less than a share of what others do."""
     n_classes, n_columns = problem.shape
-    blocks = np.zeros((n_classes, n_columns, n_columns))
+    blocks = np.zeros((n_classes, n_columns, n_columns), problem.design_dtype)
     scale = problem.loss.exchange(n_classes) / problem.total_weight
     for rows, p, weights in problem.designs(parameters):
         importance = p * (1 - p)
         if weights is not None:
-            importance *= weights[:, None]
+            importance *= weights.astype(p.dtype)[:, None]
         importance[importance <= negligible * importance.mean(0)] = 0
         importance *= scale
         kernels.weighted_grams(rows, importance, blocks)
@@ -231,7 +235,7 @@ def class_curvatures(
     return blocks
 
 
-def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+def whole_matrix(problem: CrossEntropyObjective, parameters: Parameters) -> Float64:
     """Return the whole second derivative, in float64."""
     n_classes, n_columns = problem.shape
     size = n_classes * n_columns
@@ -251,7 +255,7 @@ def whole_matrix(problem: CrossEntropyObjective, parameters: Float64) -> Float64
     return matrix
 
 
-def diagonal(problem: CrossEntropyObjective, parameters: Float64) -> Float64:
+def diagonal(problem: CrossEntropyObjective, parameters: Parameters) -> Float64:
     """Return the diagonal of the second derivative."""
     weighted_squares = np.zeros((problem.n_classes, problem.n_features))
     columns = np.zeros(problem.n_classes)

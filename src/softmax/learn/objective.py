@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softmax._kernels import kernels
-from softmax.learn.bundle import Bundle
+from softmax.learn.bundle import MANY, SINGLE_TOL, Bundle
 from softmax.learn.curvature import (
     ROWS_PER_CLASS,
     TINY,
@@ -37,6 +37,7 @@ from softmax.learn.curvature import (
 from softmax.learn.loss import Loss
 from softmax.learn.penalty import ElasticNet, square_sum
 from softmax.learn.preconditioner import Preconditioner
+from softmax.learn.problem import Parameters
 from softmax.learn.rows import (
     ArrayRows,
     Matrix,
@@ -115,6 +116,7 @@ class CrossEntropyObjective:
         self.n_classes = n_classes
         self.n_features = rows.n_features
         self.fit_intercept = fit_intercept
+        self.shape = n_classes, rows.n_features + fit_intercept  # of the parameters
         self.seed = seed
         self.total_weight, self.mean = self._weight_and_mean(centre and fit_intercept)
         strength = 1 / (C * self.total_weight)
@@ -127,10 +129,8 @@ class CrossEntropyObjective:
         self._variances: Float64 | None = None
         self._known: tuple[Matrix, Float64, Array] | None = None
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the parameters."""
-        return self.n_classes, self.n_features + self.fit_intercept
+    design_dtype: np.dtype[Any] = np.dtype(np.float64)  # of `designs`
+    dtype: np.dtype[Any] = np.dtype(np.float64)  # of gradients
 
     @property
     def glance(self) -> ArrayRows:
@@ -154,11 +154,11 @@ class CrossEntropyObjective:
         """Return the means of the classes, where no sample serves better."""
         return None if is_exact(self) or has_blocks(self) else class_means(self)
 
-    def best_length(self, parameters: Float64, direction: Float64) -> float:
+    def best_length(self, parameters: Parameters, direction: Parameters) -> float:
         """Return how far along a direction a few of the rows want to go."""
         return best_length(self, parameters, direction)
 
-    def to_model(self, parameters: Float64) -> tuple[Float64, Float64]:
+    def to_model(self, parameters: Parameters) -> tuple[Float64, Float64]:
         """Return weights (K, d) and intercepts (K,) for the data as they are."""
         if not self.fit_intercept:
             return parameters.copy(), np.zeros(self.n_classes)
@@ -173,7 +173,7 @@ class CrossEntropyObjective:
             parameters[:, -1] = intercept + parameters[:, :-1] @ self.mean
         return parameters
 
-    def evaluate(self, parameters: Float64) -> tuple[float, Float64]:
+    def evaluate(self, parameters: Parameters) -> tuple[float, Parameters]:
         """Return the smooth part of the objective and its gradient, in one pass over the data."""
         weight, bias = self.product_form(parameters)
         loss = self.largest_loss = 0.0
@@ -191,7 +191,7 @@ class CrossEntropyObjective:
         objective += self.penalty.quadratic(parameters[:, : self.n_features])
         return objective, self.derivative(gradient, columns, parameters)
 
-    def hessian_product(self, parameters: Float64, direction: Float64) -> Float64:
+    def hessian_product(self, parameters: Parameters, direction: Parameters) -> Parameters:
         """Return the second derivative at `parameters` applied to `direction`."""
         weight, bias = self.product_form(parameters)
         weight_change, bias_change = self.product_form(direction)
@@ -214,11 +214,27 @@ class CrossEntropyObjective:
             columns += np.ones(len(change), change.dtype) @ change
         return self.derivative(product, columns, direction)
 
-    def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
+    def gap(self, parameters: Parameters, objective: float, gradient: Parameters) -> float:
         """Return how far the point can be above the optimum; see `penalty`."""
         d = self.n_features
         gap = self.penalty.gap(parameters[:, :d], objective, gradient[:, :d])
         return gap + self.intercept_gap(gradient)
+
+    def rounded(self, tol: float) -> Self:
+        """Return this problem with float32 parameters, where they are many and serve `tol`.
+
+        Then a good part of a fit goes over them, not over the data, which are float32 as well.
+        """
+        many = self.n_classes * self.n_features > MANY and tol >= SINGLE_TOL
+        if not many or self.rows.dtype != np.float32:
+            return self
+        other = copy.copy(self)
+        other.dtype = self.rows.dtype
+        return other
+
+    def unrounded(self) -> CrossEntropyObjective:
+        """Return this problem: it is exact enough."""
+        return self
 
     def bundle(self, tol: float) -> Bundle | None:
         """Return what bounds the distance closer by several points, where that serves `tol`."""
@@ -230,14 +246,14 @@ class CrossEntropyObjective:
         serves = Bundle.serves(self.n_classes * self.n_features, tol)
         return Bundle(self) if dear and serves else None
 
-    def intercept_gap(self, gradient: Float64) -> float:
+    def intercept_gap(self, gradient: Parameters) -> float:
         """Return how much the intercept alone can gain, to second order."""
         if not self.fit_intercept:
             return 0.0
         return float(gradient[:, -1] @ (gradient[:, -1] / self.intercept_curvature))
 
     def certificate(
-        self, parameters: Float64, objective: float, gradient: Float64
+        self, parameters: Parameters, objective: float, gradient: Parameters
     ) -> tuple[float, float]:
         """Return the whole objective and the gap with the last penalty of the path."""
         coef = parameters[:, : self.n_features]
@@ -282,7 +298,9 @@ class CrossEntropyObjective:
         smaller.total_weight, _ = smaller._weight_and_mean(False)
         return smaller if smaller.total_weight > 0 else None
 
-    def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> Float64 | None:
+    def settled(
+        self, parameters: Parameters, gradient: Parameters, allowed: float
+    ) -> Parameters | None:
         """Return the parameters with better intercepts, where those are far from their best.
 
         What the gap says of intercepts leaves out how the weights would follow them.
@@ -294,8 +312,20 @@ class CrossEntropyObjective:
         if self.intercept_gap(gradient) <= SETTLED * allowed:
             return None
         moved = parameters.copy()
-        moved[:, -1] -= np.linalg.solve(intercept_matrix(self, parameters), gradient[:, -1])
+        moved[:, -1] += self._intercept_step(parameters, gradient)
         return moved
+
+    def steered(
+        self, direction: Parameters, parameters: Parameters, gradient: Parameters
+    ) -> Parameters:
+        """Put the intercepts' own Newton step into a direction, where a few rows tell it."""
+        if self.fit_intercept and knows_intercepts(self):
+            direction[:, -1] = self._intercept_step(parameters, gradient)
+        return direction
+
+    def _intercept_step(self, parameters: Parameters, gradient: Parameters) -> Float64:
+        step = np.linalg.solve(intercept_matrix(self, parameters), -gradient[:, -1])
+        return np.asarray(step, np.float64)
 
     @property
     def corners(self) -> Float64:
@@ -304,7 +334,7 @@ class CrossEntropyObjective:
         weights[:, self.n_features :] = 0
         return weights
 
-    def diagonal(self, parameters: Float64) -> Float64:
+    def diagonal(self, parameters: Parameters) -> Float64:
         """Return the diagonal of the second derivative of the smooth part."""
         return diagonal(self, parameters)
 
@@ -312,19 +342,20 @@ class CrossEntropyObjective:
         """Say whether, without a penalty, every row's own class had more than half: scale it up."""
         return self.penalty.none and self.largest_loss < math.log(2)
 
-    def preconditioner(self, parameters: Float64) -> Preconditioner:
+    def preconditioner(self, parameters: Parameters) -> Preconditioner:
         """Return an approximate inverse of the second derivative at `parameters`."""
         return preconditioner(self, parameters)
 
-    def product_form(self, parameters: Float64) -> tuple[Array, Array]:
+    def product_form(self, parameters: Parameters) -> tuple[Array, Array]:
         """Return weights and bias for the data as they are, in their dtype."""
         coef = parameters[:, : self.n_features]
-        bias = parameters[:, -1] - coef @ self.mean if self.fit_intercept else np.zeros(len(coef))
+        mean = self.mean.astype(parameters.dtype, copy=False)
+        bias = parameters[:, -1] - coef @ mean if self.fit_intercept else np.zeros(len(coef))
         # Products with compressed rows read what belongs to a column.
         order: Literal["C", "F"] = "F" if self.rows.sparse else "C"
         return coef.astype(self.rows.dtype, order=order), bias.astype(self.rows.dtype)
 
-    def probabilities(self, x: Matrix, parameters: Float64) -> Array:
+    def probabilities(self, x: Matrix, parameters: Parameters) -> Array:
         """Return the probabilities of a few rows."""
         known = self._remembered(x, parameters)
         if known is not None:
@@ -338,11 +369,11 @@ class CrossEntropyObjective:
 
     # Where all rows are one chunk its probabilities are kept: no more than that chunk of logits.
 
-    def _remember(self, x: Matrix, parameters: Float64, p: Array) -> None:
+    def _remember(self, x: Matrix, parameters: Parameters, p: Array) -> None:
         if x is getattr(self.rows, "x", None):
             self._known = (x, parameters, p)
 
-    def _remembered(self, x: Matrix, parameters: Float64) -> Array | None:
+    def _remembered(self, x: Matrix, parameters: Parameters) -> Array | None:
         if self._known is None or self._known[0] is not x or self._known[1] is not parameters:
             return None
         return self._known[2]
@@ -352,11 +383,18 @@ class CrossEntropyObjective:
             own = losses if weights is None else losses / np.where(weights > 0, weights, 1)
             self.largest_loss = max(self.largest_loss, float(own.max(initial=0.0)))
 
-    def designs(self, parameters: Float64) -> Iterator[tuple[Array, Array, Float64 | None]]:
+    def designs(self, parameters: Parameters) -> Iterator[tuple[Array, Array, Float64 | None]]:
         """Return centred rows, their probabilities and weights, chunk by chunk in float64."""
         for x, _, weights in self.rows.chunks():
             p = self.probabilities(x, parameters).astype(np.float64, copy=False)
             yield self.centred(x, np.float64), p, weights
+
+    def glance_designs(
+        self, parameters: Parameters
+    ) -> Iterator[tuple[Array, Array, Float64 | None]]:
+        """Return a few centred rows, their probabilities and weights, in the dtype of the rows."""
+        for x, _, weights in self.glance.chunks():
+            yield self.centred(x), self.probabilities(x, parameters), weights
 
     def centred(self, x: Matrix, dtype: Any = None) -> Array:
         """Return a copy of a few rows, centred, with a column of ones for the intercept."""
@@ -372,7 +410,7 @@ class CrossEntropyObjective:
         other.penalty = penalty
         return other
 
-    def _weight_and_mean(self, centre: bool) -> tuple[float, Float64]:
+    def _weight_and_mean(self, centre: bool) -> tuple[float, Parameters]:
         total = np.zeros(self.n_features)
         weight = 0.0
         for x, _, weights in self.rows.chunks():
@@ -381,9 +419,9 @@ class CrossEntropyObjective:
                 total += column_sums(x, weights)
         return weight, total / weight if centre else total
 
-    def derivative(self, products: Array, columns: Float64, penalised: Float64) -> Float64:
+    def derivative(self, products: Array, columns: Float64, penalised: Parameters) -> Parameters:
         """Move sums over uncentred rows to the centred features and add the penalty's share."""
-        derivative = np.empty(self.shape)
+        derivative = np.empty(self.shape, penalised.dtype)
         kernels.layer_derivative(
             products,
             columns,

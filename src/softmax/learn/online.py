@@ -155,6 +155,8 @@ class _Knowledge:
 class _Posterior:
     """The mean loss of a batch plus sum(precision (parameters - mean)^2) / 2."""
 
+    dtype = np.dtype(np.float64)
+
     def __init__(self, batch: CrossEntropyObjective, mean: Float64, precision: Float64) -> None:
         self.batch = batch
         self.mean = mean
@@ -175,6 +177,12 @@ class _Posterior:
     def gap(self, parameters: Float64, objective: float, gradient: Float64) -> float:
         return 0.5 * float((gradient**2 / self.precision).sum())
 
+    def rounded(self, tol: float) -> Problem:
+        return self
+
+    def unrounded(self) -> Problem:
+        return self
+
     def bundle(self, tol: float) -> None:
         return None
 
@@ -194,6 +202,9 @@ class _Posterior:
 
     def best_length(self, parameters: Float64, direction: Float64) -> float:
         return 1.0
+
+    def steered(self, direction: Float64, parameters: Float64, gradient: Float64) -> Float64:
+        return direction
 
     def settled(self, parameters: Float64, gradient: Float64, allowed: float) -> None:
         return None

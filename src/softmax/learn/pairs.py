@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from softmax.learn.preconditioner import Preconditioner
+from softmax.learn.problem import Parameters
 
 __all__ = ["Pairs"]
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
-_State = tuple[Float64, Float64]
+_State = tuple[Parameters, Parameters]
 
 MOST = 20
 MOST_BYTES = 48 << 20
@@ -70,7 +71,7 @@ class Pairs:
         self._order.append(row)
         self._products[: len(self), row] = self._steps[: len(self)] @ change
 
-    def apply(self, gradient: Float64, preconditioner: Preconditioner) -> Float64:
+    def apply(self, gradient: Parameters, preconditioner: Preconditioner) -> Parameters:
         """Return the approximate inverse applied to a gradient."""
 
         def inverse(vector: Array) -> Array:
@@ -78,10 +79,11 @@ class Pairs:
 
         vector = self._flat(gradient)
         if not self._order:
-            return np.asarray(inverse(vector).reshape(gradient.shape), np.float64)
+            return inverse(vector).reshape(gradient.shape).astype(gradient.dtype, copy=False)
         steps, changes = self._steps[: len(self)], self._changes[: len(self)]
         curvature = self._products.diagonal()[: len(self)]
-        upper = self._products[np.ix_(self._order, self._order)]
+        places = self._places()
+        upper = self._products[places][:, places]
         shares = self._solve(upper, steps @ vector)
         vector = inverse(vector - self._flat(shares) @ changes)
         if preconditioner.rough:
@@ -89,13 +91,19 @@ class Pairs:
             vector *= curvature[last] / float(np.dot(changes[last], inverse(changes[last])))
         rest = self._solve(upper, curvature * shares - changes @ vector, transposed=True)
         vector += self._flat(rest) @ steps
-        return np.asarray(vector.reshape(gradient.shape), np.float64)
+        return vector.reshape(gradient.shape).astype(gradient.dtype, copy=False)
 
     def _flat(self, array: Array) -> Array:
         return array.astype(self._steps.dtype, copy=False).ravel()
 
+    def _places(self) -> slice | list[int]:
+        """Return the rows of the pairs in their order."""
+        in_order = not self._order or self._order[0] == 0
+        return slice(len(self)) if in_order else self._order
+
     def _solve(self, upper: Float64, right: Array, transposed: bool = False) -> Float64:
         """Solve the triangular system of the pairs in their order."""
+        places = self._places()
         solution = np.empty(len(self))
-        solution[self._order], _ = lapack.dtrtrs(upper, right[self._order], trans=transposed)
+        solution[places], _ = lapack.dtrtrs(upper, right[places], trans=transposed)
         return solution

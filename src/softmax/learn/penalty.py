@@ -29,8 +29,13 @@ __all__ = ["ElasticNet", "square_sum"]
 Float64 = NDArray[np.float64]
 
 
+FEW = 4096
+
+
 def square_sum(array: Float64) -> float:
-    """Return the sum of squares, of a part of an array without a copy."""
+    """Return the sum of squares, of a part of a large array without a copy."""
+    if array.size <= FEW:
+        return float(np.vdot(array, array))
     return float((array[:, None, :] @ array[:, :, None]).sum())
 
 

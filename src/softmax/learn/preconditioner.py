@@ -7,6 +7,7 @@ for each column, or the diagonal.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +39,15 @@ def without_common_shift(step: NDArray[Any]) -> NDArray[Any]:
     return step
 
 
+@cache
+def _triangular(chosen: Any, prefix: str) -> tuple[Any, Any, Any]:
+    """Return the kernels that factor and solve, and what SciPy gives them for that."""
+    potrf = scipy_function("cython_lapack", prefix + "potrf")
+    trsv = scipy_function("cython_blas", prefix + "trsv")
+    compiled = potrf is not None and trsv is not None
+    return chosen if compiled else softmax._reference, potrf, trsv
+
+
 class _Factors:
     """Cholesky factors of matrices (m, s, s), which they take the place of.
 
@@ -45,21 +55,17 @@ class _Factors:
     """
 
     def __init__(self, matrices: Array) -> None:
-        prefix = "s" if matrices.dtype == np.float32 else "d"
         self._matrices = matrices
         self._scales = np.empty(matrices.shape[:2], matrices.dtype)
-        potrf, self._potrs = (
-            scipy_function("cython_lapack", prefix + name) for name in ("potrf", "potrs")
-        )
-        compiled = potrf is not None and self._potrs is not None
-        self._kernels: Any = kernels if compiled else softmax._reference
+        prefix = "s" if matrices.dtype == np.float32 else "d"
+        self._kernels, potrf, self._trsv = _triangular(kernels, prefix)
         self._kernels.factor_blocks(potrf, matrices, self._scales)
 
     def solve(self, right: NDArray[Any]) -> Float64:
         """Solve for rows: the same number of them for each matrix, one after the other."""
         right = np.ascontiguousarray(right, np.float64)
         solution = np.empty(right.shape)
-        self._kernels.solve_blocks(self._potrs, self._matrices, self._scales, right, solution)
+        self._kernels.solve_blocks(self._trsv, self._matrices, self._scales, right, solution)
         return solution
 
 

@@ -7,7 +7,8 @@ separable and the loss falls by a constant factor at every step, quasi-Newton pa
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
 Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
 A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
-cheaper one that has its optimum nearby, or name a point to begin at.
+cheaper one that has its optimum nearby, or name a point to begin at. It may offer itself in less
+precision, which is enough until the last steps.
 
 References
 ----------
@@ -23,15 +24,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from softmax.learn.pairs import Pairs
 from softmax.learn.preconditioner import Preconditioner
-from softmax.learn.problem import Bound, Iteration, Problem, Report, Solution
+from softmax.learn.problem import Bound, Iteration, Parameters, Problem, Report, Solution
 
 __all__ = ["minimise"]
-
-Float64 = NDArray[np.float64]
 
 PATH_TOL = 0.1  # of the problems that only lead to the next
 SAMPLE_TOL = 0.01  # of a sample: it would not be worth much more
@@ -49,22 +47,25 @@ RELAXED = 0.5  # of the best first step: from there the next would go at right a
 IDLE_STEPS = 20
 SETTLINGS = 5
 ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 included
+ROUNDED_TOL = 1e-4  # relative; what is asked of a problem in less precision
+ROUNDED_PROMISE = 1e-6  # of a step there, from which on rounding may show
 NEAR = 10.0  # tolerances: from such a gap on points before are asked for a closer one
+STEERED = 30.0  # tolerances: from there on rough directions are steered, as a step is dear
 LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
 
 
 @dataclass
 class _Point:
-    parameters: Float64
+    parameters: Parameters
     objective: float
-    gradient: Float64
+    gradient: Parameters
     slope: float = 0.0  # along the direction that led here
 
 
 def minimise(
     problem: Problem,
-    start: Float64,
+    start: Parameters,
     *,
     tol: float,
     max_iter: int,
@@ -135,14 +136,14 @@ class _Run:
         began: float,
         preconditioner: Preconditioner | None = None,
     ) -> None:
-        self.problem = problem
+        self.problem = problem.rounded(tol)
         self.solution = solution
         self.tol = tol
         self.max_iter = max_iter
         self.report = report
         self.began = began
         self.memory = Pairs(solution.parameters.size)
-        self.point = self.evaluate(solution.parameters)
+        self.point = self.evaluate(solution.parameters.astype(self.problem.dtype, copy=False))
         self.bundle: Bound | None = None
         self.gap = self.bound()
         self.decrement = np.inf  # of the current point, once a direction is known
@@ -154,6 +155,8 @@ class _Run:
         self.n_steps = 0
         self.least = (self.point.objective, self.gap)
         self.idle_steps = self.n_settlings = 0
+        if self.rounding_shows():
+            self.refine()
         self.renew(preconditioner)
 
     def solve(self) -> None:
@@ -179,12 +182,33 @@ class _Run:
             if arrived is None and self.borrowed:
                 self.renew()
                 continue
+            if arrived is None and self.refine():
+                continue
             if arrived is None:
                 self.gain = 0.0
                 break
             self.move(arrived)
             self.tell(history[-1].iteration + 1)
+        if not self.solution.interrupted and self.refine():
+            history[-1] = self.news(history[-1].iteration)
         self.solution.converged = self.converged() and not self.solution.unbounded
+
+    def rounding_shows(self) -> bool:
+        """Say whether less precision than that of the problem itself is no longer enough."""
+        size = abs(self.point.objective)
+        if not np.isfinite(size):
+            return True
+        near = self.gap <= max(ROUNDED_TOL, self.tol) * size
+        return near or self.last_decrement <= ROUNDED_PROMISE * size or self.idle_steps > 0
+
+    def refine(self) -> bool:
+        """Go over to full precision, and say whether that was not so yet."""
+        rounded, self.problem = self.problem, self.problem.unrounded()
+        if self.problem is rounded:
+            return False
+        self.point = self.evaluate(self.point.parameters)
+        self.gap = self.bound()
+        return True
 
     def settle(self) -> bool:
         """Move to where the gap can be trusted, and say whether that was a move."""
@@ -233,18 +257,21 @@ class _Run:
         return loose and settled and DECREMENT_SAFETY * self.decrement <= allowed
 
     def tell(self, iteration: int) -> None:
+        news = self.news(iteration)
+        self.solution.parameters = self.point.parameters
+        self.solution.history.append(news)
+        self.solution.interrupted = self.report(news, self.point.parameters)
+
+    def news(self, iteration: int) -> Iteration:
         point = self.point
         objective, gap = point.objective, self.gap
         if self.leads:
             objective, gap = self.problem.certificate(
                 point.parameters, point.objective, point.gradient
             )
-        news = Iteration(iteration, objective, gap, time.perf_counter() - self.began)
-        self.solution.parameters = point.parameters
-        self.solution.history.append(news)
-        self.solution.interrupted = self.report(news, point.parameters)
+        return Iteration(iteration, objective, gap, time.perf_counter() - self.began)
 
-    def evaluate(self, parameters: Float64, direction: Float64 | None = None) -> _Point:
+    def evaluate(self, parameters: Parameters, direction: Parameters | None = None) -> _Point:
         self.solution.n_evaluations += 1
         objective, gradient = self.problem.evaluate(parameters)
         slope = 0.0 if direction is None else float(np.vdot(gradient, direction))
@@ -263,6 +290,8 @@ class _Run:
         self.point = arrived
         self.gap = self.bound()
         self.watch_rounding()
+        if self.rounding_shows():
+            self.refine()
 
     def watch_rounding(self) -> None:
         """Count steps on which neither the objective nor the gap came down beyond rounding."""
@@ -293,7 +322,7 @@ class _Run:
         self.steps_since_renewal = 0
         self.first_decrement: float | None = None
 
-    def direction(self) -> Float64:
+    def direction(self) -> Parameters:
         """Choose between a Newton and a quasi-Newton step; see the head of this module."""
         if self.preconditioner.exact or self.newton:
             if self.steps_since_renewal:
@@ -302,7 +331,10 @@ class _Run:
         if self.stale():
             self.renew()
         ascent = self.memory.apply(self.point.gradient, self.preconditioner)
-        direction = self.promising(np.negative(ascent, out=ascent))
+        direction = np.negative(ascent, out=ascent)
+        if self.preconditioner.rough and self.gap <= STEERED * self.tol * abs(self.point.objective):
+            direction = self.problem.steered(direction, self.point.parameters, self.point.gradient)
+        self.promising(direction)
         grown = self.decrement > GROWN * self.last_decrement
         if self.memory and grown and not self.preconditioner.rough:
             self.newton = True
@@ -312,7 +344,7 @@ class _Run:
             self.first_decrement = self.decrement
         return direction
 
-    def promising(self, direction: Float64) -> Float64:
+    def promising(self, direction: Parameters) -> Parameters:
         """Note what a direction promises, and return it."""
         self.decrement = -0.5 * float(np.vdot(direction, self.point.gradient))
         return direction
@@ -325,7 +357,7 @@ class _Run:
         fallen = self.last_decrement < REFRESH_FALL * self.first_decrement
         return (worth_it and fallen) or self.steps_since_renewal >= REFRESH_STEPS
 
-    def newton_direction(self, patience: int = 1) -> Float64:
+    def newton_direction(self, patience: int = 1) -> Parameters:
         """Solve the Newton equations roughly by preconditioned conjugate gradients."""
         residual = -self.point.gradient
         step = self.preconditioner(residual)
@@ -354,7 +386,7 @@ class _Run:
             step = preconditioned + (size / last_size) * step
         return direction
 
-    def line_search(self, direction: Float64) -> _Point | None:
+    def line_search(self, direction: Parameters) -> _Point | None:
         """Return a lower point along `direction`, or None where rounding hides any descent.
 
         A steep slope left at the full step means that the loss falls exponentially there, as on

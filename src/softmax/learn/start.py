@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from softmax.learn.curvature import column_curvature
 from softmax.learn.penalty import square_sum
+from softmax.learn.problem import Parameters
 from softmax.learn.rows import column_sums, forward, target_sums
 from softmax.learn.targets import class_counts
 
@@ -52,7 +53,9 @@ def class_means(problem: CrossEntropyObjective) -> Float64:
     return best_length(problem, nothing, direction) * direction
 
 
-def best_length(problem: CrossEntropyObjective, parameters: Float64, direction: Float64) -> float:
+def best_length(
+    problem: CrossEntropyObjective, parameters: Parameters, direction: Parameters
+) -> float:
     """Return how far along a direction a few of the rows want to go, by bisection."""
     weight, bias = problem.product_form(parameters)
     weight_change, bias_change = problem.product_form(direction)
