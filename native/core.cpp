@@ -167,6 +167,7 @@ NB_MODULE(_core, m) {
   m.def("layer_probabilities", &layer_probabilities, "slopes"_a, "labels"_a.none(),
         "targets"_a.none(), "weights"_a.none(), "scale"_a, "out"_a);
   m.def("loss_gradient", &loss_gradient, "parameters"_a, "gradient"_a, "l2"_a, "out"_a);
+  m.def("quadratic_gap", &quadratic_gap, "gradient"_a, "l2"_a, "curvature"_a.none());
   m.def("complete_curvature", &complete_curvature, "matrix"_a, "own"_a, "l2"_a, "penalised"_a);
   m.def("layer_derivative", &layer_derivative, "products"_a, "sums"_a, "mean"_a, "total"_a, "l2"_a,
         "parameters"_a, "out"_a);

@@ -112,7 +112,7 @@ inline void weighted_grams(nb::handle x, nb::handle weights, nb::handle out) {
 
 // Adds to `out`, a matrix with a row and a column for each class and column of x, the second
 // derivative of softmax cross-entropy at probabilities p: scale times the sum over the rows of
-// weight (diag p - p p') (x) x x'.
+// weight (diag p - p p') (x) x x'.  As p sums to one, p_k (1 - p_k) is the sum of the p_k p_l.
 inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, double scale,
                               nb::handle out) {
   GramJob job;
@@ -134,7 +134,7 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
   auto* matrix = (double*)writable(out, "out", {NPY_DOUBLE}, type, size);
   const int64_t side = classes * job.width;
   if (job.rows && size != side * side) refuse("out", "square, a row for each class and column");
-  job.count = classes * (classes + 1) / 2;
+  job.count = classes * (classes - 1) / 2;
   constexpr int64_t kPart = 256;  // rows, whose weights of all pairs of classes are held
   std::vector<double> weighted(size_t(kPart * job.count)),
       grams(size_t(job.count * job.width * job.width));
@@ -147,8 +147,7 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
     for (int64_t i = first; i < first + job.rows; ++i, share += classes)
       for (int64_t k = 0; k < classes; ++k) {
         const double own = scale * (weight ? weight[i] : 1) * share[k];
-        *pair++ = own * (1 - share[k]);
-        for (int64_t l = k + 1; l < classes; ++l) *pair++ = -own * share[l];
+        for (int64_t l = k + 1; l < classes; ++l) *pair++ = own * share[l];
       }
     job.weights = (const char*)weighted.data();
     run(job);
@@ -156,12 +155,17 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
   }
   const double* gram = grams.data();
   for (int64_t k = 0; k < classes; ++k)
-    for (int64_t l = k; l < classes; ++l)
-      for (int64_t i = 0; i < job.width; ++i)
+    for (int64_t l = k + 1; l < classes; ++l)
+      for (int64_t i = 0; i < job.width; ++i) {
+        double* of_k = matrix + (k * job.width + i) * side;
+        double* of_l = matrix + (l * job.width + i) * side;
         for (int64_t j = 0; j < job.width; ++j, ++gram) {
-          matrix[(k * job.width + i) * side + l * job.width + j] += *gram;
-          if (l != k) matrix[(l * job.width + i) * side + k * job.width + j] += *gram;
+          of_k[k * job.width + j] += *gram;
+          of_l[l * job.width + j] += *gram;
+          of_k[l * job.width + j] -= *gram;
+          of_l[k * job.width + j] -= *gram;
         }
+      }
 }
 
 // Completes such a matrix: adds l2 to the diagonal of the first columns of each class, writes the
@@ -374,6 +378,36 @@ inline nb::tuple loss_gradient(nb::handle parameters, nb::handle gradient, doubl
                                                            : &put_loss_gradient<double, double>);
   put(p, g, l2, classes, columns, width, result, squares, products);
   return nb::make_tuple(squares, products);
+}
+
+// How far the best of a function with curvature of at least `l2` can be below, from its gradient:
+// squares over twice l2; of the last column, where `curvature` is given, squares over that.
+inline double quadratic_gap(nb::handle gradient, double l2, nb::handle curvature) {
+  int type, other;
+  int64_t size, given = 0;
+  const char* slopes = contiguous(gradient, "gradient", {NPY_FLOAT, NPY_DOUBLE}, type, size);
+  auto* array = reinterpret_cast<PyArrayObject*>(gradient.ptr());
+  if (PyArray_NDIM(array) != 2) refuse("gradient", "a row for each class");
+  const int64_t classes = PyArray_DIM(array, 0), columns = PyArray_DIM(array, 1);
+  const double* bend = nullptr;
+  if (!curvature.is_none()) {
+    bend = (const double*)contiguous(curvature, "curvature", {NPY_DOUBLE}, other, given);
+    if (given != classes || (classes && columns == 0)) refuse("curvature", "one for each class");
+  }
+  const auto sum = [&]<class T>(const T* g) {
+    double squares = 0, ends = 0;
+    for (int64_t k = 0; k < classes; ++k, g += columns) {
+      double parts[8] = {};  // in which it goes on before a sum is done
+      const int64_t width = columns - (bend != nullptr), whole = width / 8 * 8;
+      for (int64_t j = 0; j < whole; j += 8)
+        for (int i = 0; i < 8; ++i) parts[i] += double(g[j + i]) * g[j + i];
+      for (int64_t j = whole; j < width; ++j) parts[0] += double(g[j]) * g[j];
+      for (const double part : parts) squares += part;
+      if (bend) ends += double(g[width]) * g[width] / bend[k];
+    }
+    return squares / (2 * l2) + ends;
+  };
+  return type == NPY_FLOAT ? sum((const float*)slopes) : sum((const double*)slopes);
 }
 
 }  // namespace softmax

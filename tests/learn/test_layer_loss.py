@@ -183,3 +183,22 @@ def test_gradients_that_do_not_fit_are_refused() -> None:
         for value in values:
             with pytest.raises((TypeError, ValueError)):
                 core.loss_gradient(*good[:place], value, *good[place + 1 :])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 2, 8, 9, 30])
+def test_gap_of_a_quadratic(kernels: Any, dtype: Any, columns: int) -> None:
+    gradient = RNG.normal(size=(3, columns)).astype(dtype)
+    squares, curvature = gradient.astype(np.float64) ** 2, RNG.uniform(0.1, 1, 3)
+    assert kernels.quadratic_gap(gradient, 0.2, None) == pytest.approx(squares.sum() / 0.4)
+    expected = squares[:, :-1].sum() / 0.4 + (squares[:, -1] / curvature).sum()
+    assert kernels.quadratic_gap(gradient, 0.2, curvature) == pytest.approx(expected)
+
+
+def test_gaps_that_do_not_fit_are_refused() -> None:
+    core = pytest.importorskip("softmax._core", reason="the native kernels were not compiled")
+    for gradient in (np.ones(3), np.ones((3, 4)).T, np.ones((4, 3)), np.ones((3, 0)), None):
+        with pytest.raises((TypeError, ValueError)):
+            core.quadratic_gap(gradient, 1.0, np.ones(3))
+    with pytest.raises((TypeError, ValueError)):
+        core.quadratic_gap(np.ones((3, 4)), 1.0, np.ones(3, np.float32))

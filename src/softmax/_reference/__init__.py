@@ -21,6 +21,7 @@ from softmax._reference.layer import (
     layer_loss,
     layer_probabilities,
     loss_gradient,
+    quadratic_gap,
 )
 from softmax._reference.losses import (
     cross_entropy,
@@ -73,6 +74,7 @@ __all__ = [
     "plain_sigmoid",
     "plain_softmax",
     "plain_softplus",
+    "quadratic_gap",
     "sample",
     "set_num_threads",
     "sigmoid",

@@ -76,3 +76,11 @@ def loss_gradient(
     coef, slope = parameters[:, :width], gradient[:, :width]
     out.reshape(coef.shape)[...] = slope - l2 * coef
     return float(np.sum(coef * coef)), float(np.sum(coef * slope))
+
+
+def quadratic_gap(gradient: NDArray[Any], l2: float, curvature: Float64 | None) -> float:
+    """Return the squares over twice l2; of the last column, if it has a curvature, over that."""
+    if curvature is None:
+        return float(np.square(gradient, dtype=np.float64).sum() / (2 * l2))
+    squares = np.square(gradient, dtype=np.float64)
+    return float(squares[:, :-1].sum() / (2 * l2) + (squares[:, -1] / curvature).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,11 +67,10 @@ def _is_plain(estimator: Any, X: Any, reset: bool) -> bool:
 
 
 def _check_finite(estimator: Any, X: Matrix) -> None:
-    """Refuse NaN and infinity, and say where; a sum shows at once whether any is there."""
+    """Refuse NaN and infinity, and say where; a sum of squares shows whether any can be there."""
     values = X.data[:, None] if sp.issparse(X) else X
     for part in row_chunks(len(values), bytes_of_a_row(values), 0):
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspect = not np.isfinite(values[part].sum())
+        suspect = not math.isfinite(np.vdot(values[part], values[part]))
         if suspect and not np.isfinite(values[part]).all():
             place, column = np.argwhere(~np.isfinite(values[part]))[0]
             value = values[part][place, column]
@@ -103,8 +103,10 @@ def distinct(labels: Labels) -> Targets:
         if high - low < max(len(labels), 1000) and high < 2**62:
             offsets = labels.astype(np.int64) - low
             there = np.bincount(offsets) > 0
+            if there.all():
+                return Targets(offsets, np.arange(low, high + 1).astype(labels.dtype))
             found = (np.flatnonzero(there) + low).astype(labels.dtype)
-            return Targets(offsets if there.all() else (np.cumsum(there) - 1)[offsets], found)
+            return Targets((np.cumsum(there) - 1)[offsets], found)
     found, positions = np.unique(labels, return_inverse=True)
     return Targets(positions.astype(np.int64, copy=False), found)
 

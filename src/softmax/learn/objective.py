@@ -216,6 +216,9 @@ class CrossEntropyObjective:
 
     def gap(self, parameters: Parameters, objective: float, gradient: Parameters) -> float:
         """Return how far the point can be above the optimum; see `penalty`."""
+        if self.penalty.l2 and not self.penalty.l1:
+            curvature = self.intercept_curvature if self.fit_intercept else None
+            return float(kernels.quadratic_gap(gradient, self.penalty.l2, curvature))
         d = self.n_features
         gap = self.penalty.gap(parameters[:, :d], objective, gradient[:, :d])
         return gap + self.intercept_gap(gradient)
@@ -288,10 +291,12 @@ class CrossEntropyObjective:
 
     def sample(self) -> CrossEntropyObjective | None:
         """Return this problem on a few of the rows, where a starting point is worth its price."""
+        if not has_blocks(self):
+            return None
         work = self.rows.work() * self.n_classes
         size = self.rows.n_rows // SAMPLE_SHARE
         enough = max(ROWS_PER_COLUMN * self.shape[1], ROWS_PER_CLASS * self.n_classes)
-        if work < SAMPLE_WORK or size < enough or not has_blocks(self):
+        if work < SAMPLE_WORK or size < enough:
             return None
         smaller = copy.copy(self)
         smaller.rows = self.rows.sample(size, self.seed)

@@ -63,7 +63,7 @@ def dense(x: Matrix) -> Array:
 
 def column_sums(x: Matrix, weights: Float64 | None) -> Float64:
     """Return the sums of the columns in float64, of weighted rows where there are weights."""
-    if weights is None and not sp.issparse(x):
+    if weights is None and x.dtype != np.float64 and not sp.issparse(x):
         return np.asarray(x.sum(0, dtype=np.float64))
     weights = np.ones(x.shape[0]) if weights is None else weights
     return np.asarray(x.T @ weights if sp.issparse(x) else weights @ x, np.float64)

@@ -47,11 +47,10 @@ class SmallObjective(CrossEntropyObjective):
 
     def __init__(self, rows: ArrayRows, loss: Loss, n_classes: int, **options: Any) -> None:
         super().__init__(rows, loss, n_classes, **options)
-        (chunk,) = rows.chunks()
-        self._weights = chunk.weights
+        target, self._weights = rows.encoding(rows.target, rows.weights, rows.dtype)
         self._losses = np.empty(rows.n_rows)
         self._original = self
-        self._hold(self.centred(chunk.x, np.float64), chunk.target)
+        self._hold(self.centred(rows.x, np.float64), target)
 
     def _hold(self, centred: Array, target: NDArray[Any]) -> None:
         """Work with these rows and targets, in the dtype of the rows."""

@@ -20,6 +20,7 @@ Cauchy-Barzilai-Borwein method", for first steps short of the best.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -196,7 +197,7 @@ class _Run:
     def rounding_shows(self) -> bool:
         """Say whether less precision than that of the problem itself is no longer enough."""
         size = abs(self.point.objective)
-        if not np.isfinite(size):
+        if not math.isfinite(size):
             return True
         near = self.gap <= max(ROUNDED_TOL, self.tol) * size
         return near or self.last_decrement <= ROUNDED_PROMISE * size or self.idle_steps > 0
@@ -421,7 +422,7 @@ class _Run:
 
     def lower(self, trial: _Point, slope: float, length: float) -> bool:
         """Test for enough descent, by slopes where objectives differ by rounding alone."""
-        if not np.isfinite(trial.objective):
+        if not math.isfinite(trial.objective):
             return False
         if trial.objective <= self.point.objective + 1e-4 * length * slope:
             return True
