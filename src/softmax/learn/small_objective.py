@@ -49,7 +49,7 @@ class SmallObjective(CrossEntropyObjective):
         super().__init__(rows, loss, n_classes, **options)
         target, self._weights = rows.encoding(rows.target, rows.weights, rows.dtype)
         self._losses = np.empty(rows.n_rows)
-        self._original = self
+        self._original = self  # whose rows are float64
         self._hold(self.centred(rows.x, np.float64), target)
 
     def _hold(self, centred: Array, target: NDArray[Any]) -> None:
@@ -62,6 +62,9 @@ class SmallObjective(CrossEntropyObjective):
         self._slopes = np.empty((len(centred), self.n_classes), centred.dtype)
         self._passed: Float64 | None = None  # the parameters of the last softmax pass
         self._known = None
+
+    def sample(self) -> None:
+        """Return None: all rows are few."""
 
     def rounded(self, tol: float) -> Self:
         """Return this problem with rows of float32, where a fit is made of passes over them."""
