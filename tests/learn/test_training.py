@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn
+from scipy.special import log_softmax
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -173,3 +174,40 @@ def test_predict_builds_no_probabilities(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(SoftmaxRegression, "_to_probabilities", fail)
     np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def unlike_columns(seed: int) -> tuple[Any, Any]:
+    """Rows of columns of unlike units far from zero, and labels that they tell little or much."""
+    rng = np.random.default_rng(seed)
+    n_classes, n_columns = int(rng.integers(3, 30)), int(rng.integers(5, 60))
+    n_rows = min(131072 // (n_columns + 1) - 1, int(rng.integers(300, 3000)))
+    X = rng.normal(size=(n_rows, n_columns))
+    X = X * np.exp(rng.normal(size=n_columns) * rng.choice([0, 1, 3])) + rng.choice([0, 10, 1000])
+    X = X.astype(np.float32 if seed % 3 == 0 else np.float64)
+    scores = (X - X.mean(0)) / X.std(0)
+    scores = scores @ (rng.normal(size=(n_columns, n_classes)) * rng.choice([0.1, 1, 10]))
+    scores += rng.gumbel(size=(n_rows, n_classes)) + np.linspace(0, rng.choice([0, 5]), n_classes)
+    return X, scores.argmax(1)
+
+
+# Here the gap is far too loose, and pairs alone took the decrement for smaller than it was.
+@pytest.mark.parametrize(("seed", "C"), [(6, 1e3), (24, 1e6), (59, 1e3)])
+def test_tol_holds_where_the_decrement_decides(seed: int, C: float) -> None:
+    X, y = unlike_columns(seed)
+    models = [
+        SoftmaxRegression(C=C, tol=tol, fit_intercept=bool(seed % 6)).fit(X, y)
+        for tol in (1e-4, 1e-9)
+    ]
+    reached, lowest = (model.history_["objective"][-1] for model in models)
+    assert reached <= lowest * (1 + 1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("max_iter", [2, 8, 100])  # the first end where steps are still float32
+def test_history_ends_with_what_the_model_has(max_iter: int) -> None:
+    X, y = load_digits(return_X_y=True)
+    model = SoftmaxRegression(max_iter=max_iter).fit(X / 16, y)
+    log_p = log_softmax(X / 16 @ model.coef_.T + model.intercept_, axis=1)
+    objective = -log_p[np.arange(len(y)), y].mean() + (model.coef_**2).sum() / (2 * len(y))
+    assert model.history_["objective"][-1] == pytest.approx(objective, rel=1e-13)
+    assert model.history_["gap"][-1] == model.duality_gap_

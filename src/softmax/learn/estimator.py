@@ -136,6 +136,9 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tol = self._tolerance(objective)
         with steps(self.verbose) as tell:
             solution = method(objective, start, tol=tol, max_iter=self.max_iter, report=report)
+        # What was told last may have been of less precision.
+        last = solution.history[-1]
+        self.history_["objective"][-1], self.history_["gap"][-1] = last.objective, last.gap
         if held_out is not None:
             solution.parameters = held_out.best
             solution.history[-1] = replace(

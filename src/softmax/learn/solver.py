@@ -174,10 +174,12 @@ class _Run:
                     break
                 continue
             direction = self.direction()
-            if self.preconditioner.rough and self.converged():
+            if not self.preconditioner.exact and not self.leads and self.converged():
                 # Pairs alone know too little of the flat directions to say so.
                 direction = self.promising(self.newton_direction(VERIFYING_STEPS))
             if self.converged():
+                if self.refine():
+                    continue
                 break
             arrived = self.line_search(direction)
             if arrived is None and self.borrowed:
