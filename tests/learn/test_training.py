@@ -211,3 +211,14 @@ def test_history_ends_with_what_the_model_has(max_iter: int) -> None:
     objective = -log_p[np.arange(len(y)), y].mean() + (model.coef_**2).sum() / (2 * len(y))
     assert model.history_["objective"][-1] == pytest.approx(objective, rel=1e-13)
     assert model.history_["gap"][-1] == model.duality_gap_
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_losses_near_the_rounding_of_float32(warm: bool) -> None:
+    X, y = load_digits(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    model = SoftmaxRegression(C=1e8, warm_start=warm)
+    if warm:
+        model.set_params(C=1e7).fit(X, y).set_params(C=1e8)
+    assert model.fit(X, y).history_["objective"][-1] < 4e-8  # or a warning, which is an error
+    assert model.n_iter_ < 400

@@ -7,8 +7,8 @@ separable and the loss falls by a constant factor at every step, quasi-Newton pa
 each step is a truncated Newton step by conjugate gradients. The fall of the objective tells which.
 Where the preconditioner is rough the last pair says how long steps are, and pairs alone do it.
 A problem may ask to be reached over easier ones, from the solution of one to the next, or over a
-cheaper one that has its optimum nearby, or name a point to begin at. It may offer itself in less
-precision, which is enough until the last steps.
+cheaper one that has its optimum nearby, or name a point to begin at. Where it asks for no easier
+ones it may offer itself in less precision, which is enough until the last steps.
 
 References
 ----------
@@ -102,7 +102,9 @@ def minimise(
     solution.parameters = solution.parameters if guess is None else guess
     for stage in [*easier, last]:
         stage_tol = tol if stage is last else max(tol, PATH_TOL)
-        run = _Run(stage, solution, stage_tol, max_iter, report, began, inverse)
+        # A weak penalty leaves losses near the rounding of less precision, a start few steps.
+        begun = stage if easier or ready else stage.rounded(tol)
+        run = _Run(begun, solution, stage_tol, max_iter, report, began, inverse)
         run.leads = stage is not last
         run.solve()
         if solution.interrupted or solution.history[-1].iteration >= max_iter:
@@ -137,7 +139,7 @@ class _Run:
         began: float,
         preconditioner: Preconditioner | None = None,
     ) -> None:
-        self.problem = problem.rounded(tol)
+        self.problem = problem
         self.solution = solution
         self.tol = tol
         self.max_iter = max_iter
