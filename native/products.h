@@ -136,7 +136,7 @@ inline void softmax_curvature(nb::handle x, nb::handle p, nb::handle weights, do
   if (job.rows && size != side * side) refuse("out", "square, a row for each class and column");
   job.count = classes * (classes - 1) / 2;
   constexpr int64_t kPart = 256;  // rows, whose weights of all pairs of classes are held
-  std::vector<double> weighted(size_t(kPart * job.count)),
+  std::vector<double> weighted(size_t(std::min(kPart, job.rows) * job.count)),
       grams(size_t(job.count * job.width * job.width));
   job.dtype = DType::f64;
   job.out = (char*)grams.data();

@@ -144,7 +144,7 @@ def test_a_path_is_followed_to_its_end() -> None:
 
 
 class Rounded(Quartic):
-    """The function in eight bits or so, and in full on request."""
+    """The function with an error, and without on request."""
 
     def __init__(self, whole: Quartic, error: float = 1e-7) -> None:
         super().__init__(whole.curvatures)
@@ -196,3 +196,25 @@ def test_rounding_that_hides_the_descent_does_not_end_the_run() -> None:
     solution = solve(Rising(Quartic(np.geomspace(0.1, 100, 30))))
     assert solution.converged
     assert solve(Rounded(Quartic(np.geomspace(0.1, 100, 30)), error=0.5)).converged
+
+
+def test_a_steered_direction_is_taken_where_it_promises_as_much() -> None:
+    class Rough(Identity):
+        rough = True
+
+    class Steered(Quartic):
+        taken = 0.0
+
+        def preconditioner(self, parameters: Float64) -> Preconditioner:
+            return Rough()
+
+        def steered(self, direction: Float64, parameters: Float64, gradient: Float64) -> Float64:
+            return self.taken * direction
+
+    curvatures = np.geomspace(1, 2, 5)
+    straight, against, longer = (Steered(curvatures) for _ in range(3))
+    straight.taken, against.taken, longer.taken = 1.0, -1.0, 1.05
+    runs = [solve(problem, tol=1e-6) for problem in (straight, against, longer)]
+    assert all(run.converged for run in runs)
+    np.testing.assert_array_equal(runs[0].parameters, runs[1].parameters)
+    assert (runs[0].parameters != runs[2].parameters).any()

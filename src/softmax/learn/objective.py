@@ -3,8 +3,8 @@
 The objective is the weighted mean of the rows' losses plus a penalty on W; the intercept carries
 none. Rows are read in chunks that fit the cache: logits by one matrix product, loss and gradient
 by one fused kernel in the place of the logits, then the second product. There is never more than
-one chunk of logits. Products are taken in the dtype of the data; sums over chunks, and the
-parameters, are float64.
+one chunk of logits. Products are taken in the dtype of the data; sums over chunks are float64, and
+so are the parameters unless they are many.
 
 The solver sees features moved to mean zero, while the data stay as they are: with W and the
 intercept c of the moved features, the logits are W x + (c - W mean). It keeps the intercept from
@@ -69,7 +69,7 @@ SAMPLE_WORK = 5e7  # multiply-adds of a pass from which on that pays
 class CrossEntropyObjective:
     """Mean loss of logits W x + b with an elastic net penalty on W.
 
-    Parameters are one float64 array of shape (K, d + 1), the last column the intercept c of the
+    Parameters are one array of shape (K, d + 1), the last column the intercept c of the
     centred features, or (K, d) without intercept. `to_model` and `from_model` translate.
 
     Parameters

@@ -28,8 +28,7 @@ __all__ = ["ElasticNet", "square_sum"]
 
 Float64 = NDArray[np.float64]
 
-
-FEW = 4096
+FEW = 4096  # numbers, of which a copy costs less than products of rows
 
 
 def square_sum(array: Float64) -> float:

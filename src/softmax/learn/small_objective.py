@@ -1,4 +1,4 @@
-"""The same objective for data that fit the cache whole: centred once, in float64.
+"""The same objective for data that fit the cache whole: centred once, whatever their dtype.
 
 A pass over a few hundred rows costs less arithmetic than bookkeeping. Here the features are moved
 to mean zero, with a column of ones for the intercept, and targets are encoded before the first
@@ -27,6 +27,8 @@ from softmax.learn.rows import CHUNK_BYTES, LOGITS_BYTES, ArrayRows, Matrix, Row
 
 __all__ = ["SmallObjective", "objective_of"]
 
+SMALLEST, LARGEST = 1e-12, 1e12  # entries and weights of which float32 holds products of three
+
 Array = NDArray[np.floating[Any]]
 Float64 = NDArray[np.float64]
 
@@ -38,6 +40,14 @@ def objective_of(rows: Rows, loss: Loss, n_classes: int, **options: Any) -> Cros
     if small and isinstance(rows, ArrayRows):
         return SmallObjective(rows, loss, n_classes, **options)
     return CrossEntropyObjective(rows, loss, n_classes, **options)
+
+
+def within(sizes: Float64 | None) -> bool:
+    """Say whether float32 holds all that are not 0, and their squares."""
+    if sizes is None:
+        return True
+    present = sizes[sizes != 0]
+    return bool(((present > SMALLEST) & (present < LARGEST)).all())
 
 
 class SmallObjective(CrossEntropyObjective):
@@ -70,14 +80,14 @@ class SmallObjective(CrossEntropyObjective):
         """Return this problem with rows of float32, where a fit is made of passes over them."""
         if is_exact(self):
             return self
+        if not (within(np.abs(self._centred).max(0)) and within(self._weights)):
+            return self
         other = copy.copy(self)
-        with np.errstate(over="ignore"):  # the loss then is not finite, and the solver comes back
-            rows = self._centred.astype(np.float32)
-        other._hold(rows, self._target)
+        other._hold(self._centred.astype(np.float32), self._target)
         return other
 
     def unrounded(self) -> SmallObjective:
-        """Return this problem with rows of float64, and what it has learned since."""
+        """Return this problem with rows of float64, and what is known of the intercepts."""
         self._original.intercept_curvature = self.intercept_curvature
         return self._original
 

@@ -51,7 +51,8 @@ ROUNDING = 1e-9  # relative; of an objective summed over many rows, float32 incl
 ROUNDED_TOL = 1e-4  # relative; what is asked of a problem in less precision
 ROUNDED_PROMISE = 1e-6  # of a step there, from which on rounding may show
 NEAR = 10.0  # tolerances: from such a gap on points before are asked for a closer one
-STEERED = 30.0  # tolerances: from there on rough directions are steered, as a step is dear
+STEERED = 30.0  # tolerances: from there on rough directions are steered
+KEPT = 0.9  # of what a direction promises must be kept by the steered one
 LOOSE = 1000.0  # a gap so many times the Newton decrement says little: see `converged`
 DECREMENT_SAFETY = 10.0
 
@@ -78,7 +79,7 @@ def minimise(
     ----------
     problem : Problem
         A convex function.
-    start : ndarray of float64
+    start : ndarray
         Where to begin; not changed. Zero is taken for no knowledge at all: only from there are
         easier problems and samples visited first.
     tol : float
@@ -212,7 +213,9 @@ class _Run:
         if self.problem is rounded:
             return False
         self.point = self.evaluate(self.point.parameters)
+        self.bundle = None
         self.gap = self.bound()
+        self.least, self.idle_steps = (self.point.objective, self.gap), 0
         return True
 
     def settle(self) -> bool:
@@ -337,9 +340,9 @@ class _Run:
             self.renew()
         ascent = self.memory.apply(self.point.gradient, self.preconditioner)
         direction = np.negative(ascent, out=ascent)
-        if self.preconditioner.rough and self.gap <= STEERED * self.tol * abs(self.point.objective):
-            direction = self.problem.steered(direction, self.point.parameters, self.point.gradient)
         self.promising(direction)
+        if self.preconditioner.rough and self.gap <= STEERED * self.tol * abs(self.point.objective):
+            direction = self.steered(direction)
         grown = self.decrement > GROWN * self.last_decrement
         if self.memory and grown and not self.preconditioner.rough:
             self.newton = True
@@ -348,6 +351,13 @@ class _Run:
         if self.first_decrement is None:
             self.first_decrement = self.decrement
         return direction
+
+    def steered(self, direction: Parameters) -> Parameters:
+        """Return a direction with what can be solved for itself, where that promises as much."""
+        promised, point = self.decrement, self.point
+        other = self.problem.steered(direction.copy(), point.parameters, point.gradient)
+        self.promising(other)
+        return other if self.decrement >= KEPT * promised else self.promising(direction)
 
     def promising(self, direction: Parameters) -> Parameters:
         """Note what a direction promises, and return it."""
