@@ -339,8 +339,7 @@ class _Run:
         if self.stale():
             self.renew()
         ascent = self.memory.apply(self.point.gradient, self.preconditioner)
-        direction = np.negative(ascent, out=ascent)
-        self.promising(direction)
+        direction = self.promising(np.negative(ascent, out=ascent))
         if self.preconditioner.rough and self.gap <= STEERED * self.tol * abs(self.point.objective):
             direction = self.steered(direction)
         grown = self.decrement > GROWN * self.last_decrement
