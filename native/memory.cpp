@@ -12,19 +12,24 @@ namespace {
 
 constexpr size_t kKept = size_t(1) << 30;  // bytes
 constexpr int kBlocks = 8;
-constexpr size_t kHugePage = size_t(1) << 21;
+constexpr size_t kPage = size_t(1) << 12, kHugePage = size_t(1) << 21;
 constexpr size_t kHeader = 64;  // in front of the data, which so begin on a cache line
 
 // A mapping begins with its own size.
 size_t& block_size(void* block) { return *static_cast<size_t*>(block); }
 
-size_t rounded(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+size_t rounded(size_t bytes) {
+  const size_t page = bytes < kHugePage ? kPage : kHugePage;
+  return (bytes + page - 1) / page * page;
+}
 
-// Whole huge pages, because a table of small ones costs a fault for each 4 KiB.
+// Whole huge pages where one is filled, because a table of small ones costs a fault for each 4 KiB.
 void* map_block(size_t size) {
+  const size_t room = size < kHugePage ? size : size + kHugePage;
   void* mapping =
-      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return nullptr;
+  if (size < kHugePage) return mapping;
   char* begin = static_cast<char*>(mapping);
   const size_t lead = size_t(-uintptr_t(begin) % kHugePage);
   if (lead > 0) munmap(begin, lead);
@@ -112,8 +117,9 @@ void give_back_memory(void* data) {
 #ifdef MADV_FREE
   if (const Visit visit{}; visit && size <= kKept) {
     while (shelf.count == kBlocks || shelf.bytes + size > kKept) shelf.unmap_oldest();
-    // The first page holds the size and is kept for good.
-    madvise(static_cast<char*>(block) + kHugePage, size - kHugePage, MADV_FREE);
+    // What holds the size is kept for good, and so are small blocks, where asking would cost more.
+    if (size > kHugePage)
+      madvise(static_cast<char*>(block) + kHugePage, size - kHugePage, MADV_FREE);
     shelf.blocks[shelf.count++] = block;
     shelf.bytes += size;
     return;

@@ -2,8 +2,8 @@
 //
 // A fresh page costs as much to be filled with zeros by the system as to be copied, and the C
 // library gives large blocks back at once. Here they are kept, up to kKept bytes in all, and marked
-// as free (MADV_FREE): the system takes them whenever it is short of memory, and until then the
-// next result finds its pages in place.
+// as free (MADV_FREE) beyond their first 2 MiB: the system takes them whenever it is short of
+// memory, and until then the next result finds its pages in place.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 namespace softmax {
 
 // Smaller results are the C library's, which keeps their memory itself.
-inline constexpr size_t kLargeResult = size_t(1) << 20;
+inline constexpr size_t kLargeResult = size_t(1) << 18;
 
 // Never throw; null where there is no memory. Any number of threads, and children of fork.
 void* take_memory(size_t bytes);

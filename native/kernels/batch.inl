@@ -37,40 +37,37 @@ class Batch {
   static constexpr int64_t kGuessed = sizeof(T) == 4 ? kGroup<T> * W : kBatchRow + 1;
 
  public:
-  Batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing)
+  Batch(const Job& job, int64_t first, int count)
       : job_(job),
         first_(first),
         count_(count),
         n_(job.n),
         room_(padded<T>(n_)),
-        outgoing_(outgoing) {
-    const bool stages = kWidens || job.where.data;
-    T* staged = stages ? scratch<T>(kBatch * room_) : nullptr;
+        staged_(kWidens || job.where.data ? scratch<T>(kBatch * room_) : nullptr) {
+    const Slice start = slice_at(job, first);
     for (int r = 0; r < count; ++r) {
-      const Slice slice = slice_at(job, first + r);
-      T* row = staged + r * room_;
-      next_[r] = slice.x + kBatch * n_ * int64_t(sizeof(D));
-      result_[r] = job.op == Op::logsumexp ? nullptr : slice.y;
-      if (stages) stage<D>(job, slice, 0, n_, row);
-      x_[r] = stages ? row : (const T*)slice.x;
-      y_[r] = kWidens ? row : (T*)slice.y;
+      const Slice slice = slice_after(job, start, first, r);
+      source_[r] = slice.x;
+      result_[r] = slice.y;
+      if (staged_) stage<D>(job, slice, 0, n_, staged_ + r * room_);
     }
     lanes_.count = count;
   }
 
   // False, and nothing written, if a row is out of the ordinary; with `guess` also if one rises far
-  // above its first entries.
-  bool run(bool guess) {
+  // above its first entries.  Where `outgoing` is null results are written at once.
+  template <class Map>
+  bool run(bool guess, Outgoing<T, Map>* outgoing) {
     guesses_ = guess && n_ >= kGuessed;
     if (!find_frames()) return false;
-    reduce();
+    reduce(outgoing);
     if (guesses_ && !find_max()) return false;
     // Beside a nan, what takes no part is still 0.
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.correct();
     if (job_.notes && !lanes_.note(*job_.notes, first_)) return false;
-    if (job_.op == Op::softmax) return scale_rows();
-    if (job_.op == Op::log_softmax) return shift_rows();
+    if (job_.op == Op::softmax) return scale_rows(outgoing);
+    if (job_.op == Op::log_softmax) return shift_rows(outgoing);
     return job_.notes || store_logsumexps();
   }
 
@@ -79,15 +76,26 @@ class Batch {
   const int64_t first_;
   const int count_;
   const int64_t n_, room_;
-  Outgoing<T>* outgoing_;  // or null where results are written at once
   bool guesses_;
-  const T* x_[kBatch];
-  T* y_[kBatch];
-  const char *next_[kBatch], *result_[kBatch];  // the same row of the next batch, and the result's
+  T* staged_;  // or null where entries are taken as they lie
+  const char* source_[kBatch];
+  char* result_[kBatch];
   T* kept_;
   SliceLanes<T, K, Tempered> lanes_;
   Sums<T> sums_[kBatch];
   vec<T> largest_[kBatch];  // the largest entry of each row is among these lanes
+
+  INLINE const T* x(int r) const {
+    return staged_ ? staged_ + r * room_ : (const T*)source_[r];
+  }
+  INLINE T* y(int r) const { return kWidens ? staged_ + r * room_ : (T*)result_[r]; }
+
+  // What to fetch while a row is summed: the same row of the next batch, and where results go.
+  INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
+    if (!job_.fetch_ahead) return {};
+    return {source_[r] + kBatch * n_ * int64_t(sizeof(D)),
+            job_.op == Op::logsumexp ? nullptr : result_[r]};
+  }
 
   // What is known of each row, one to a lane, as numbers.
   struct Numbers {
@@ -96,28 +104,39 @@ class Batch {
     T operator[](int r) const { return of[r]; }
   };
 
-  INLINE group<T, K> largest_of_each() const {
+  static INLINE group<T, K> largest_of_each(const vec<T>* lanes) {
     group<T, K> found;
-    EACH found.v[k] = fold_each(largest_ + k * W, kLarger<T>);
+    EACH found.v[k] = fold_each(lanes + k * W, kLarger<T>);
     return found;
   }
 
+  // The lanes of a batch's rows that do not exist follow the first.
   bool find_frames() {
-    for (int r = 0; r < count_; ++r)
-      largest_[r] = guesses_         ? load(x_[r])
-                    : n_ >= kLongRow ? largest_lanes_of_long(x_[r], n_)
-                                     : largest_lanes(x_[r], n_);
-    for (int r = count_; r < kBatch; ++r) largest_[r] = splat(T(0));
-    lanes_.max = largest_of_each();
+    vec<T> largest[kBatch];
+    if (guesses_) {
+      _Pragma("GCC unroll 16") for (int r = 0; r < kBatch; ++r) largest[r] =
+          load(x(r < count_ ? r : 0));
+      lanes_.max = largest_of_each(largest);
+    } else {
+      for (int r = 0; r < kBatch; ++r) {
+        const T* row = x(r < count_ ? r : 0);
+        largest[r] = n_ >= kLongRow ? largest_lanes_of_long(row, n_) : largest_lanes(row, n_);
+      }
+      lanes_.max = largest_of_each(largest);
+    }
     return set_temperatures(job_, first_, lanes_) && lanes_.find_frames();
   }
 
-  bool find_max() { return lanes_.find_max(largest_of_each()); }
+  bool find_max() {
+    for (int r = count_; r < kBatch; ++r) largest_[r] = largest_[0];
+    return lanes_.find_max(largest_of_each(largest_));
+  }
 
   // The sums of all rows' exponentials, which are kept where they are needed again.
-  void reduce() {
+  template <class Map>
+  void reduce(Outgoing<T, Map>* outgoing) {
     const bool apart = n_ <= kApart, keeps = apart || job_.op == Op::softmax;
-    kept_ = place_of_kept(keeps);
+    kept_ = place_of_kept(keeps, outgoing);
     const Numbers rounder(lanes_.frame.rounder), floor(lanes_.frame.floor),
         inverse(lanes_.frame.inverse), inverse_lo(lanes_.frame.inverse_lo);
     for (int r = 0; r < count_; ++r) {
@@ -129,57 +148,79 @@ class Batch {
       const auto reduce_row = [&](const auto& beside) INLINE_LAMBDA {
         const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
         if (apart)
-          largest_[r] = exp_row<Tempered>(x_[r], room.e, n_, frame, beside);
+          largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
         else if (keeps)
           sums_[r] =
-              sum_terms<false, Tempered, true, true>(x_[r], room, n_, frame, beside, largest_ + r);
+              sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside, largest_ + r);
         else
           sums_[r] =
-              sum_terms<false, Tempered, false, true>(x_[r], room, n_, frame, beside, largest_ + r);
+              sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside, largest_ + r);
       };
-      using Fetch = Ahead<T, int(sizeof(D))>;
-      if (outgoing_)
-        reduce_row(Passing<T>{{next_[r]}, outgoing_->row(r)});
+      if (outgoing)
+        reduce_row(Passing<T, typename Outgoing<T, Map>::Row>{{ahead(r).next}, outgoing->row(r)});
       else
-        reduce_row(job_.fetch_ahead ? Fetch{next_[r], result_[r]} : Fetch());
+        reduce_row(ahead(r));
     }
-    if (outgoing_) outgoing_->deliver(count_);
+    if (outgoing) outgoing->deliver(count_);
     if (apart)
       for (int r = 0; r < count_; ++r) sums_[r] = sum_row(kept_ + r * room_, n_);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
 
-  // Results that wait have two places by turns, each with a vector of room before it.
-  T* place_of_kept(bool keeps) const {
+  // Exponentials that wait have two places by turns, each with a vector of room before it.
+  template <class Map>
+  T* place_of_kept(bool keeps, Outgoing<T, Map>* outgoing) const {
     if (!keeps) return scratch<T, Kept>(2 * kGroup<T> * W);
     const int64_t rows = kBatch * room_;
-    if (!outgoing_) return scratch<T, Kept>(rows);
+    if (!outgoing) return scratch<T, Kept>(rows);
     T* first = scratch<T, Kept>(2 * (W + rows)) + W;
-    return outgoing_->kept == first ? first + rows + W : first;
+    return outgoing->from[0] == first ? first + rows + W : first;
   }
 
-  bool scale_rows() {
+  // Has rows, whose maps are set, wait until the next batch is summed.
+  template <class Map, class F>
+  void postpone(Outgoing<T, Map>& outgoing, F from) {
+    for (int r = 0; r < count_; ++r) {
+      outgoing.from[r] = from(r);
+      outgoing.y[r] = y(r);
+    }
+    outgoing.n = n_;
+    outgoing.count = count_;
+  }
+
+  template <class Map>
+  bool scale_rows(Outgoing<T, Map>* outgoing) {
     const LaneScale<T, K> scale = lanes_.scale(job_.notes, first_);
     const Numbers factor(scale.factor), factor_lo(scale.factor_lo), kept(scale.kept),
         top(scale.top);
-    for (int r = 0; r < count_; ++r) {
-      const Scale<T> row = {factor[r], factor_lo[r], kept[r], top[r]};
-      if (outgoing_)
-        outgoing_->y[r] = y_[r], outgoing_->scale[r] = row;
-      else
-        scale_row(kept_ + r * room_, y_[r], n_, row);
-    }
-    if (outgoing_) outgoing_->wait(kept_, room_, n_, count_);
+    const auto of_row = [&](int r) {
+      return Scale<T>{factor[r], factor_lo[r], kept[r], top[r]};
+    };
+    const auto exponentials = [&](int r) { return kept_ + r * room_; };
+    if constexpr (std::is_same_v<Map, Scale<T>>)
+      if (outgoing) {
+        for (int r = 0; r < count_; ++r) outgoing->map[r] = of_row(r);
+        postpone(*outgoing, exponentials);
+        return true;
+      }
+    for (int r = 0; r < count_; ++r) scale_row(exponentials(r), y(r), n_, of_row(r));
     return true;
   }
 
-  bool shift_rows() {
+  template <class Map>
+  bool shift_rows(Outgoing<T, Map>* outgoing) {
     group<T, K> hi, lo;
     if (!lanes_.log_rest(hi, lo)) return false;
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
+    if constexpr (std::is_same_v<Map, Shift<T>>)
+      if (outgoing) {
+        for (int r = 0; r < count_; ++r) outgoing->map[r] = {max[r], log[r], log_lo[r]};
+        postpone(*outgoing, [&](int r) { return x(r); });
+        return true;
+      }
     for (int r = 0; r < count_; ++r)
-      log_softmax_row<Tempered>(x_[r], y_[r], n_, max[r],
+      log_softmax_row<Tempered>(x(r), y(r), n_, max[r],
                                 Inverse<T>{inverse[r], inverse_lo[r], Tempered}, log[r], log_lo[r]);
     return true;
   }
@@ -188,22 +229,22 @@ class Batch {
     group<T, K> result;
     if (!lanes_.logsumexp(result)) return false;
     const Numbers log(result);
-    for (int r = 0; r < count_; ++r) *y_[r] = log[r];
+    for (int r = 0; r < count_; ++r) *y(r) = log[r];
     return true;
   }
 };
 
-template <class D, class T, bool Tempered>
-bool run_batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing) {
-  Batch<D, T, Tempered> batch(job, first, count, outgoing);
-  return batch.run(true) || batch.run(false);
+template <bool Tempered, class D, class T, class Map>
+bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
+  Batch<D, T, Tempered> batch(job, first, count);
+  return batch.run(true, outgoing) || batch.run(false, outgoing);
 }
 
-template <class D, class T>
-void run_batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing = nullptr) {
-  const bool done =
-      count > 2 && (job.temperature.data ? run_batch<D, T, true>(job, first, count, outgoing)
-                                         : run_batch<D, T, false>(job, first, count, outgoing));
+template <class D, class T, class Map = Scale<T>>
+void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing = nullptr) {
+  const bool done = count > 2 && (job.temperature.data
+                                      ? run_ordinary_batch<true, D>(job, first, count, outgoing)
+                                      : run_ordinary_batch<false, D>(job, first, count, outgoing));
   if (done) {
     if constexpr (!std::is_same_v<D, T>) {
       const int64_t length = job.op == Op::logsumexp ? 1 : job.n;
@@ -215,4 +256,16 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T>* outgoing =
   }
   if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
+}
+
+// Bundles begin .. end - 1, of results that exceed the caches.
+template <class Map, class T>
+void stream_batches(const Job& job, int64_t begin, int64_t end) {
+  Outgoing<T, Map> outgoing;
+  for (int64_t i = begin; i < end; ++i) {
+    const auto [first, count] = job.bundle_at(i);
+    run_batch<T, T>(job, first, int(count), &outgoing);
+  }
+  outgoing.deliver(0);
+  outgoing.settle();
 }

@@ -6,7 +6,7 @@
 // gradient of a label that is the largest entry: minus the sum of the others.
 
 template <class D, class T>
-void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing = nullptr);
+void run_bundle(const Job& job, int64_t first, int count);
 
 // The largest bundle of slices.
 constexpr int kLossGroup = kColumns;

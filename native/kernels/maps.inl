@@ -7,6 +7,11 @@ template <class T>
 struct Scale {
   T factor, factor_lo;
   T kept, top;  // entries whose exponential equals `kept` get `top`; a nan in `kept` matches none
+
+  INLINE vec<T> operator()(vec<T> e) const {
+    const vec<T> y = product(e, splat(factor), splat(factor_lo));
+    return e == splat(kept) ? splat(top) : y;
+  }
 };
 
 template <class T>
@@ -112,6 +117,14 @@ INLINE group<T, K> centred(const group<T, K>& x, vec<T> m, vec<T> inverse, vec<T
   }
   return z;
 }
+
+// How entries become logarithms, at temperature 1.
+template <class T>
+struct Shift {
+  T max, log, log_lo;
+
+  INLINE vec<T> operator()(vec<T> x) const { return ((x - max) - log) - log_lo; }
+};
 
 // y = (x - m) / T - L: both terms have the same sign, so nothing cancels.
 template <bool Tempered, class T>

@@ -3,60 +3,55 @@
 // within a line, the line waits for the next row: an ordinary store among the others would fetch
 // the lines around it.
 
-template <class T>
+// `Map`, a Scale or a Shift, makes results of what is known of a row's entries.
+template <class T, class Map>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
 
-  int count = 0;
-  int64_t n = 0, room = 0;
-  const T* kept = nullptr;
+  int count = 0;  // rows that wait
+  int64_t n = 0;
+  const T* from[kBatch];
   T* y[kBatch];
-  Scale<T> scale[kBatch];
+  Map map[kBatch];
 
   T* end = nullptr;  // where the row before ended: of its last entries so many are in `tail`
   int waiting = 0;
   vec<T> tail;
 
   struct Row {
-    const T* e;
+    const T* from;
     T* y;
     int64_t whole;  // entries in whole vectors of y
-    ScaleLanes<T> scaled;
+    const Map* map;
 
     template <int K>
     INLINE void deliver(int64_t i) const {
-      EACH if (i + k * W < whole)
-          stream(y + i + k * W, scaled.template operator()<true>(load(e + i + k * W)));
+      EACH if (i + k * W < whole) stream(y + i + k * W, (*map)(load(from + i + k * W)));
     }
   };
 
   // Row r without its first and last entries, to be delivered in steps.
-  Row row(int r) {
-    const ScaleLanes<T> scaled(scale[r]);
-    if (r >= count) return {nullptr, nullptr, 0, scaled};
-    const T* e = kept + r * room;
+  INLINE Row row(int r) {
+    if (r >= count) return {nullptr, nullptr, 0, nullptr};
+    const T* e = from[r];
     const int64_t lead = to_alignment(y[r]);
     if (end != y[r]) settle();
     if (lead > 0) {
-      const vec<T> v = scaled.template operator()<true>(load(e + lead - W));
-      T* line = y[r] + lead - W;
+      const int before = int(W - lead);
+      const vec<T> v = map[r](load_from(e - before, before));
+      T* line = y[r] - before;
       waiting ? stream(line, select<T>(first_lanes<T>(waiting), tail, v))
-              : store_from(line, int(W - lead), v);
+              : store_from(line, before, v);
     }
     waiting = int((n - lead) % W);
     end = y[r] + n;
-    tail = scaled.template operator()<true>(load(e + n - waiting));
-    return {e + lead, y[r] + lead, n - lead - waiting, scaled};
+    tail = map[r](load_first(e + n - waiting, waiting, splat(T(0))));
+    return {e + lead, y[r] + lead, n - lead - waiting, map + r};
   }
 
   void settle() {
     if (waiting) store_first(end - waiting, waiting, tail);
     waiting = 0;
-  }
-
-  // Takes rows whose places and scales are set.
-  void wait(const T* rows, int64_t apart, int64_t length, int number) {
-    kept = rows, room = apart, n = length, count = number;
   }
 
   // All that is left from row r on.
@@ -70,10 +65,10 @@ struct Outgoing {
 };
 
 // Fetches what comes and delivers what went before.
-template <class T>
+template <class T, class Row>
 struct Passing {
   Ahead<T> ahead;
-  typename Outgoing<T>::Row row;
+  Row row;
 
   template <int K>
   INLINE void meanwhile(int64_t i) const {

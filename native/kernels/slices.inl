@@ -209,16 +209,19 @@ struct SliceLanes {
 // The temperatures of slices first .. first + lanes.count - 1; false if one is a limit.
 template <class T, int K, bool Tempered>
 bool set_temperatures(const Job& job, int64_t first, SliceLanes<T, K, Tempered>& lanes) {
+  if constexpr (!Tempered) {
+    EACH lanes.frame.inverse.v[k] = splat(T(1));
+    EACH lanes.frame.inverse_lo.v[k] = splat(T(0));
+    return true;
+  }
   T hi[K * kWidth<T>], lo[K * kWidth<T>] = {};
   std::fill(hi, hi + K * kWidth<T>, T(1));
-  if constexpr (Tempered) {
-    for (int c = 0; c < lanes.count; ++c) {
-      const double temperature = slice_at(job, first + c).temperature;
-      if (!(temperature > 0 && temperature < std::numeric_limits<double>::infinity())) return false;
-      const Inverse<T> inverse = Inverse<T>::of(temperature);
-      hi[c] = inverse.hi;
-      lo[c] = inverse.lo;
-    }
+  for (int c = 0; c < lanes.count; ++c) {
+    const double temperature = slice_at(job, first + c).temperature;
+    if (!(temperature > 0 && temperature < std::numeric_limits<double>::infinity())) return false;
+    const Inverse<T> inverse = Inverse<T>::of(temperature);
+    hi[c] = inverse.hi;
+    lo[c] = inverse.lo;
   }
   EACH lanes.frame.inverse.v[k] = load(hi + k * kWidth<T>);
   EACH lanes.frame.inverse_lo.v[k] = load(lo + k * kWidth<T>);

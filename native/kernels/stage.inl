@@ -190,3 +190,20 @@ INLINE Slice slice_at(const Job& job, int64_t index) {
           job.sink.data ? *(const double*)(job.sink.data + s)
                         : -std::numeric_limits<double>::infinity()};
 }
+
+// Slice first + r, where `start` is slice `first`.
+INLINE Slice slice_after(const Job& job, const Slice& start, int64_t first, int r) {
+  if (job.dims != 1) return slice_at(job, first + r);
+  Slice slice = start;
+  slice.x += r * job.x.stride[0];
+  slice.y += r * job.y.stride[0];
+  slice.second += r * job.second.stride[0];
+  if (slice.where) slice.where += r * job.where.stride[0];
+  if (slice.sign) slice.sign += r * job.sign.stride[0];
+  if (job.temperature.data)
+    slice.temperature =
+        *(const double*)(job.temperature.data + (first + r) * job.temperature.stride[0]);
+  if (job.sink.data)
+    slice.sink = *(const double*)(job.sink.data + (first + r) * job.sink.stride[0]);
+  return slice;
+}

@@ -17,7 +17,7 @@ INLINE auto with_types(DType dtype, F f) {
 
 // One bundle of slices.
 template <class D, class T>
-void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing) {
+void run_bundle(const Job& job, int64_t first, int count) {
   if (job.traversal == Traversal::columns) return run_columns<D, T>(job, first, count);
   if (job.traversal == Traversal::short_rows) return run_short_rows<D, T>(job, first, count);
   const bool strips = job.traversal >= Traversal::short_strips;
@@ -31,7 +31,7 @@ void run_bundle(const Job& job, int64_t first, int count, Outgoing<T>* outgoing)
       strips ? weigh_strips<D, T, B, C>(job, first, count)
              : run_weighted<D, T, B, C>(job, slice_at(job, first));
     });
-  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count, outgoing);
+  if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count);
   if (job.op == Op::derivative) return run_derivative<D, T>(job, slice_at(job, first));
   job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
 }
@@ -40,15 +40,17 @@ static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    const bool streams = std::is_same_v<D, T> && job.stream && job.op == Op::softmax &&
-                         job.traversal == Traversal::batches;
-    Outgoing<T> outgoing;
+    if constexpr (std::is_same_v<D, T>)
+      if (job.stream && job.traversal == Traversal::batches) {
+        if (job.op == Op::softmax) return stream_batches<Scale<T>, T>(job, begin, end);
+        // Rows with a mask or a temperature are not as they lie in memory.
+        if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
+          return stream_batches<Shift<T>, T>(job, begin, end);
+      }
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = job.bundle_at(i);
-      run_bundle<D, T>(job, first, int(count), streams ? &outgoing : nullptr);
+      run_bundle<D, T>(job, first, int(count));
     }
-    outgoing.deliver(0);
-    outgoing.settle();
   });
 }
 

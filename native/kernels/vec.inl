@@ -77,9 +77,9 @@ INLINE vec<bits<T>> first_lanes(int count) {
 
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
 // larger(a, b) = a > b ? a : b, hence b where either is NaN.
-// load_first / store_first touch only the first `count` elements of memory, store_from those from
-// `first` on; load_wide reads as many floats as there are lanes of double (cheaper than taking a
-// register apart), store_narrow rounds and writes as many.
+// load_first / store_first touch only the first `count` elements of memory, load_from / store_from
+// those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
+// of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
 // bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
@@ -100,6 +100,12 @@ INLINE vec<float> load_first(const float* p, int count, vec<float> rest) {
 }
 INLINE vec<double> load_first(const double* p, int count, vec<double> rest) {
   return (vec<double>)_mm512_mask_loadu_pd((__m512d)rest, __mmask8((1u << count) - 1), p);
+}
+INLINE vec<float> load_from(const float* p, int first) {
+  return (vec<float>)_mm512_maskz_loadu_ps(__mmask16(0xffffu << first), p);
+}
+INLINE vec<double> load_from(const double* p, int first) {
+  return (vec<double>)_mm512_maskz_loadu_pd(__mmask8(0xffu << first), p);
 }
 INLINE void store_first(float* p, int count, vec<float> v) {
   _mm512_mask_storeu_ps(p, __mmask16((1u << count) - 1), (__m512)v);
@@ -171,6 +177,12 @@ INLINE vec<double> load_first(const double* p, int count, vec<double> rest) {
   vec<int64_t> mask = first_lanes<double>(count);
   return select<double>(mask, (vec<double>)_mm256_maskload_pd(p, (__m256i)mask), rest);
 }
+INLINE vec<float> load_from(const float* p, int first) {
+  return (vec<float>)_mm256_maskload_ps(p, ~(__m256i)first_lanes<float>(first));
+}
+INLINE vec<double> load_from(const double* p, int first) {
+  return (vec<double>)_mm256_maskload_pd(p, ~(__m256i)first_lanes<double>(first));
+}
 INLINE void store_first(float* p, int count, vec<float> v) {
   _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(count), (__m256)v);
 }
@@ -226,6 +238,13 @@ INLINE vec<T> load_first(const T* p, int count, vec<T> rest) {
   for (int i = 0; i < kWidth<T>; ++i)
     if (i < count) rest[i] = p[i];
   return rest;
+}
+template <class T>
+INLINE vec<T> load_from(const T* p, int first) {
+  vec<T> v{};
+  for (int i = 0; i < kWidth<T>; ++i)
+    if (i >= first) v[i] = p[i];
+  return v;
 }
 template <class T>
 INLINE void store_first(T* p, int count, vec<T> v) {
@@ -358,7 +377,15 @@ INLINE V fold_each(const V* v, F f) {
 
 template <class T>
 INLINE bool any_set(vec<bits<T>> mask) {
+#if SOFTMAX_LEVEL == 4
+  return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif SOFTMAX_LEVEL == 3
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#elif SOFTMAX_LEVEL == 2
+  return !_mm_testz_si128((__m128i)mask, (__m128i)mask);
+#else
   return fold(mask, [](auto a, auto b) INLINE_LAMBDA { return a | b; })[0] != 0;
+#endif
 }
 
 template <class T>
