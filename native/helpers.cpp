@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "memory.h"
+
 namespace softmax {
 namespace {
 
@@ -43,6 +45,8 @@ class Helpers {
     task.wanted > 1 ? begin_.notify_all() : begin_.notify_one();
   }
 
+  bool awake() const { return awake_ > 0; }
+
   // Nobody begins with the task from here on; those who have are waited for.
   void finish(Task& task) {
     std::unique_lock lock(mutex_);
@@ -59,6 +63,7 @@ class Helpers {
   std::vector<Task*> tasks_;
   std::atomic<unsigned> posted_{0};
   int hired_ = 0;
+  std::atomic<int> awake_{0};
 
   void hire(int wanted) {
     try {
@@ -78,16 +83,23 @@ class Helpers {
     while (true) {
       Task* task = nullptr;
       begin_.wait(lock, [&] { return (task = next()) != nullptr; });
-      --task->wanted;
-      ++task->running;
+      ++awake_;
+      for (; task; task = next()) {
+        --task->wanted;
+        ++task->running;
+        lock.unlock();
+        task->run();
+        lock.lock();
+        if (--task->running == 0) end_.notify_all();
+        if (next()) continue;
+        const unsigned seen = posted_;
+        lock.unlock();
+        awake_until([&] { return posted_ != seen; });
+        lock.lock();
+      }
+      if (--awake_ > 0) continue;
       lock.unlock();
-      task->run();
-      lock.lock();
-      if (--task->running == 0) end_.notify_all();
-      if (next()) continue;
-      const unsigned seen = posted_;
-      lock.unlock();
-      awake_until([&] { return posted_ != seen; });
+      mark_given_back();
       lock.lock();
     }
   }
@@ -102,6 +114,8 @@ void begin_anew() { helpers = new (place) Helpers; }
 [[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, begin_anew);
 
 }  // namespace
+
+bool helpers_awake() { return helpers->awake(); }
 
 void work_together(int count, const std::function<void()>& task) {
   Task shared{task, count};

@@ -10,4 +10,7 @@ namespace softmax {
 // began have returned; a helper that wakes up too late finds nothing left to do.
 void work_together(int helpers, const std::function<void()>& task);
 
+// Whether one works, or still looks for work; the last to sleep calls mark_given_back (memory.h).
+bool helpers_awake();
+
 }  // namespace softmax

@@ -1,11 +1,15 @@
 #include "memory.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <thread>
+
+#include "helpers.h"
 
 namespace softmax {
 namespace {
@@ -13,6 +17,13 @@ namespace {
 constexpr size_t kKept = size_t(1) << 30;  // bytes
 constexpr int kBlocks = 8;
 constexpr size_t kPage = size_t(1) << 12, kHugePage = size_t(1) << 21;
+#ifdef MADV_FREE
+constexpr bool kKeeps = true;
+constexpr int kFree = MADV_FREE;
+#else  // nothing could be kept that the system may take
+constexpr bool kKeeps = false;
+constexpr int kFree = 0;
+#endif
 constexpr size_t kHeader = 64;  // in front of the data, which so begin on a cache line
 
 // A mapping begins with its own size.
@@ -40,20 +51,29 @@ void* map_block(size_t size) {
   return begin + lead;
 }
 
-// The blocks that are kept, the latest last. Whoever finds the shelf locked does without it, so
-// that a child forked meanwhile waits for nobody.
+// The blocks that are kept, the latest last. Whoever finds the shelf locked does without it.
 struct Shelf {
   std::atomic_flag locked = ATOMIC_FLAG_INIT;
   void* blocks[kBlocks];
-  int count = 0;
+  int count = 0, marked = 0;  // of which the first are marked as free
   std::atomic<size_t> bytes{0};
 
   void* remove(int index) {
     void* block = blocks[index];
     std::copy(blocks + index + 1, blocks + count, blocks + index);
     --count;
+    if (index < marked) --marked;
     bytes -= block_size(block);
     return block;
+  }
+
+  // What holds the size is kept for good, and so are small blocks, where asking would cost more.
+  void mark() {
+    for (; marked < count; ++marked) {
+      char* block = static_cast<char*>(blocks[marked]);
+      const size_t size = block_size(block);
+      if (size > kHugePage) madvise(block + kHugePage, size - kHugePage, kFree);
+    }
   }
 
   void unmap_oldest() {
@@ -74,6 +94,21 @@ class Visit {
  private:
   bool allowed_;
 };
+
+// A child shall find the shelf in order: nobody visits it while the process forks, unless a visit
+// takes so long that its thread must be the one that forks.
+bool closed = false;
+void close_shelf() {
+  closed = false;
+  for (int i = 0; i < 100'000 && !closed; ++i) {
+    closed = !shelf.locked.test_and_set(std::memory_order_acquire);
+    if (!closed) std::this_thread::yield();
+  }
+}
+void open_shelf() {
+  if (closed) shelf.locked.clear(std::memory_order_release);
+}
+[[maybe_unused]] const int registered = pthread_atfork(close_shelf, open_shelf, open_shelf);
 
 }  // namespace
 
@@ -114,18 +149,18 @@ void give_back_memory(void* data) {
   if (!data) return;
   void* block = static_cast<char*>(data) - kHeader;
   const size_t size = block_size(block);
-#ifdef MADV_FREE
-  if (const Visit visit{}; visit && size <= kKept) {
+  if (const Visit visit{}; kKeeps && visit && size <= kKept) {
     while (shelf.count == kBlocks || shelf.bytes + size > kKept) shelf.unmap_oldest();
-    // What holds the size is kept for good, and so are small blocks, where asking would cost more.
-    if (size > kHugePage)
-      madvise(static_cast<char*>(block) + kHugePage, size - kHugePage, MADV_FREE);
     shelf.blocks[shelf.count++] = block;
     shelf.bytes += size;
+    if (!helpers_awake()) shelf.mark();
     return;
   }
-#endif
   munmap(block, size);
+}
+
+void mark_given_back() {
+  if (const Visit visit{}) shelf.mark();
 }
 
 }  // namespace softmax

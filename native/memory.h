@@ -3,7 +3,8 @@
 // A fresh page costs as much to be filled with zeros by the system as to be copied, and the C
 // library gives large blocks back at once. Here they are kept, up to kKept bytes in all, and marked
 // as free (MADV_FREE) beyond their first 2 MiB: the system takes them whenever it is short of
-// memory, and until then the next result finds its pages in place.
+// memory, and until then the next result finds its pages in place.  While several threads run, to
+// mark them means to interrupt each; that waits until the helpers go to sleep.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +17,9 @@ inline constexpr size_t kLargeResult = size_t(1) << 18;
 // Never throw; null where there is no memory. Any number of threads, and children of fork.
 void* take_memory(size_t bytes);
 void give_back_memory(void* data);
+
+// Marks what waits for it.
+void mark_given_back();
 
 // How many bytes can be read and written at what `take_memory` returned.
 size_t memory_size(const void* data);

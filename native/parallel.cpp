@@ -7,6 +7,7 @@
 #include <chrono>
 #include <exception>
 #include <thread>
+#include <vector>
 
 #include "helpers.h"
 
@@ -57,33 +58,51 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   threads = int(std::min<int64_t>(threads, (units + step - 1) / step));
 
-  std::atomic<int64_t> next{0};
+  // Each thread begins with a share of its own, always the same for the same work, so that it finds
+  // in its caches what it left there; then it helps the others.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  std::vector<Share> shares(static_cast<size_t>(threads));
+  const int64_t pieces = (units + step - 1) / step;
+  for (int t = 0; t < threads; ++t) {
+    shares[size_t(t)].next = pieces * t / threads * step;
+    shares[size_t(t)].end = std::min(units, pieces * (t + 1) / threads * step);
+  }
   std::atomic<bool> stop{false};
   bool interrupted = false;
   std::exception_ptr error;
-  const auto take_pieces = [&](bool polls) {
+  const auto take_pieces = [&](int thread) {
     using clock = std::chrono::steady_clock;
     auto asked = clock::now();
     try {
-      while (!stop) {
-        const int64_t begin = next.fetch_add(step);
-        if (begin >= units) return;
-        work(begin, std::min(begin + step, units));
-        if (polls && clock::now() - asked > std::chrono::milliseconds(100)) {
-          asked = clock::now();
-          nb::gil_scoped_acquire locked;
-          if (PyErr_CheckSignals() != 0) interrupted = true, stop = true;
+      for (int t = 0; t < threads; ++t) {
+        Share& share = shares[size_t((thread + t) % threads)];
+        while (!stop) {
+          const int64_t begin = share.next.fetch_add(step);
+          if (begin >= share.end) break;
+          work(begin, std::min(begin + step, share.end));
+          if (thread == 0 && clock::now() - asked > std::chrono::milliseconds(100)) {
+            asked = clock::now();
+            nb::gil_scoped_acquire locked;
+            if (PyErr_CheckSignals() != 0) interrupted = true, stop = true;
+          }
         }
       }
     } catch (...) {
       if (!stop.exchange(true)) error = std::current_exception();
     }
   };
-  const std::thread::id caller = std::this_thread::get_id();
-  if (threads > 1)
-    work_together(threads - 1, [&] { take_pieces(std::this_thread::get_id() == caller); });
-  else
-    take_pieces(true);
+  if (threads > 1) {
+    const std::thread::id caller = std::this_thread::get_id();
+    std::atomic<int> helpers{0};
+    work_together(threads - 1, [&] {
+      take_pieces(std::this_thread::get_id() == caller ? 0 : ++helpers);
+    });
+  } else {
+    take_pieces(0);
+  }
   if (interrupted || error) {
     nb::gil_scoped_acquire locked;
     if (interrupted) throw nb::python_error();

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -103,3 +104,21 @@ def test_a_child_has_its_own():
     assert os.waitpid(child, 0)[1] == 0
     assert np.array_equal(sm.softmax(x), expected)
     assert mine.ctypes.data == kept
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="Linux tells")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_system_may_take_what_is_not_in_use(threads):
+    def lazily_free():
+        with open("/proc/self/smaps_rollup") as lines:
+            return next(1024 * int(line.split()[1]) for line in lines if "LazyFree" in line)
+
+    result = sm.softmax(large((6000, 1000)))
+    before = lazily_free()
+    with sm.num_threads(threads):
+        del result
+        sm.softmax(large((6000, 1000)))
+    deadline = time.monotonic() + 10
+    while lazily_free() < before + 10e6 and time.monotonic() < deadline:
+        time.sleep(0.01)  # the helpers fall asleep first
+    assert lazily_free() >= before + 10e6
