@@ -176,7 +176,7 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.scale = scale;
   job.z_loss = z_loss;
   job.loss = reinterpret_cast<double*>(l.array.data);
-  if (job.labels && *std::max_element(job.labels, job.labels + slices) >= plan.job.n)
+  if (job.labels && !are_classes(job.labels, slices, plan.job.n, false))
     refuse("target", "less than the number of classes");
   if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
     refuse("axis", "the last where target holds probabilities");

@@ -147,9 +147,8 @@ inline bool plain_labels(nb::handle target, PyArrayObject* x, int axis) {
     return false;
   for (int d = 0, k = 0; d < PyArray_NDIM(x); ++d)
     if (d != axis && PyArray_DIM(x, d) != PyArray_DIM(labels, k++)) return false;
-  const auto* first = static_cast<const int64_t*>(PyArray_DATA(labels));
-  const auto [least, most] = std::minmax_element(first, first + PyArray_SIZE(labels));
-  return *least >= 0 && *most < PyArray_DIM(x, axis);
+  return are_classes(static_cast<const int64_t*>(PyArray_DATA(labels)), PyArray_SIZE(labels),
+                     PyArray_DIM(x, axis), true);
 }
 
 // A number as a scalar of x's dtype; beyond its largest it is infinite.
@@ -192,8 +191,8 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
         !PyArray_IS_C_CONTIGUOUS(reinterpret_cast<PyArrayObject*>(gradient.ptr())))
       return nb::none();
   }
-  npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
-  nb::object each = nb::steal(PyArray_ZEROS(1, &slices, NPY_DOUBLE, 0));
+  const npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
+  const nb::object each = new_doubles(slices);
   run(planned_losses(logits, target, nb::none(), nb::none(), each, gradient, number,
                      means ? 1 / double(slices) : 1.0, z));
   auto* terms = reinterpret_cast<PyArrayObject*>(each.ptr());

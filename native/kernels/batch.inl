@@ -227,7 +227,9 @@ class Batch {
 
   bool store_logsumexps() {
     group<T, K> result;
-    if (!lanes_.logsumexp(result)) return false;
+    if (!lanes_.logsumexp(result,
+                          [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); }))
+      return false;
     const Numbers log(result);
     for (int r = 0; r < count_; ++r) *y(r) = log[r];
     return true;

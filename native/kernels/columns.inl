@@ -195,9 +195,9 @@ void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
   }
 }
 
-// Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
-// ordinary.
-template <int K, bool Tempered, class D, class T>
+// Slices first .. first + count - 1, of entries E, as one tile; false, and nothing written, if one
+// is out of the ordinary.
+template <int K, bool Tempered, class E, class D, class T>
 bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) {
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
@@ -227,7 +227,8 @@ bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) 
     log_columns(tile, lanes, hi, lo);
     return true;
   }
-  if (!lanes.logsumexp(hi)) return false;
+  if (!lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); }))
+    return false;
   store_entries(tile.y, count, hi);
   return true;
 }
@@ -257,8 +258,8 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.next = tile.x + count, tile.next_step = x_step;
     if (job.fetch_ahead && !tile.streams && job.op == Op::softmax)
       tile.result = tile.y, tile.result_step = y_step;
-    const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
-                                           : run_tile<K, false>(job, tile, i, count);
+    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
+                                           : run_tile<K, false, D>(job, tile, i, count);
     if (!done)
       for (int c = 0; c < count; ++c) run_slice<D, T>(job, i + c);
   }

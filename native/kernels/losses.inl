@@ -37,6 +37,7 @@ struct TargetOfRow {
 // What is known of each slice of a group.
 struct LossGroup {
   const LossJob& job;
+  Job& softmax;  // a copy of the job's that leaves its notes here
   int64_t first;
   int count;
   bool all_count = true;  // no weight is 0
@@ -44,39 +45,52 @@ struct LossGroup {
   alignas(64) double max[kLossGroup], rest[kLossGroup], log_rest[kLossGroup], factor[kLossGroup],
       weight[kLossGroup];
 
-  LossGroup(const LossJob& of, int64_t begin, int number) : job(of), first(begin), count(number) {
-    for (int i = 0; i < count; ++i) {
-      const bool counts = !job.labels || job.labels[first + i] >= 0;
-      weight[i] = counts ? (job.weights ? job.weights[first + i] : 1) * job.scale : 0;
-      all_count &= weight[i] != 0;
-      factor[i] = weight[i];
-    }
-    const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
+  LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
+      : job(of), softmax(copy), first(begin), count(number) {
+    const double scale = job.scale;
+    for (int i = 0; i < count; ++i) weight[i] = scale;
+    if (job.weights)
+      for (int i = 0; i < count; ++i) weight[i] *= job.weights[first + i];
+    if (job.labels)
+      for (int i = 0; i < count; ++i) weight[i] = job.labels[first + i] < 0 ? 0 : weight[i];
+    for (int i = 0; i < count; ++i) all_count &= weight[i] != 0, factor[i] = weight[i];
+    const bool plain = !job.targets && !job.weights && scale == 1 && job.z_loss == 0;
     notes = {first, max, rest, log_rest, plain ? nullptr : factor, job.z_loss};
   }
 
-  bool derives() const { return job.softmax.op == Op::softmax; }
+  bool derives() const { return softmax.op == Op::softmax; }
 
   template <class T>
   const T* logits(int i) const {
-    return (const T*)start_of(job.softmax, job.softmax.x, first + i);
+    return (const T*)start_of(softmax, softmax.x, first + i);
   }
   template <class T>
   T* gradient(int i) const {
-    return (T*)start_of(job.softmax, job.softmax.y, first + i);
+    return (T*)start_of(softmax, softmax.y, first + i);
   }
 
   template <class T>
   TargetOfRow<T> target(int i) const {
     const T* t = (const T*)job.targets;
-    if (!job.starts) return {t + (first + i) * job.softmax.n, nullptr, job.softmax.n};
+    if (!job.starts) return {t + (first + i) * softmax.n, nullptr, softmax.n};
     const int64_t start = job.starts[first + i], end = job.starts[first + i + 1];
     return {t + start, job.places + start, end - start};
   }
 
+  // Where the entry of each slice's label is in x or y.
+  INLINE void find_labels(const Operand& array, char** places) const {
+    const int64_t* labels = job.labels + first;
+    const int64_t along = array.along, step = array.stride[0];
+    char* start = start_of(softmax, array, first);
+    const int slices = count;
+    for (int i = 0; i < slices; ++i) {
+      char* slice = softmax.dims == 1 ? start + i * step : start_of(softmax, array, first + i);
+      places[i] = slice + (labels[i] < 0 ? 0 : labels[i]) * along;
+    }
+  }
+
   template <class T>
   void run_softmax() const {
-    Job softmax = job.softmax;
     softmax.notes = &notes;
     run_bundle<T, T>(softmax, first, count);
   }
@@ -108,32 +122,30 @@ struct LossGroup {
       job.loss[first + i] = 0;
       if (!derives()) continue;
       char* y = (char*)gradient<T>(i);
-      for (int64_t k = 0; k < job.softmax.n; ++k) *(T*)(y + k * job.softmax.y.along) = 0;
+      for (int64_t k = 0; k < softmax.n; ++k) *(T*)(y + k * softmax.y.along) = 0;
     }
   }
 };
 
 template <class T>
 void label_losses(const LossGroup& group) {
-  const Job& softmax = group.job.softmax;
   alignas(64) double at_label[kLossGroup], below[kLossGroup], at_top[kLossGroup];
   alignas(64) static constexpr auto none = filled(0), one = filled(1);
-  const int64_t* labels = group.job.labels + group.first;
-  for (int i = 0; i < group.count; ++i) {
-    const int64_t label = labels[i] < 0 ? 0 : labels[i];
-    at_label[i] = *(const T*)((const char*)group.logits<T>(i) + label * softmax.x.along);
-  }
+  char* places[kLossGroup];
+  const int count = group.count;
+  group.find_labels(group.softmax.x, places);
+  for (int i = 0; i < count; ++i) at_label[i] = *(const T*)places[i];
   group.run_softmax<T>();
-  for (int i = 0; i < group.count; ++i)
+  for (int i = 0; i < count; ++i)
     below[i] = at_label[i] == group.max[i] ? 0 : group.max[i] - at_label[i];
   group.finish(below, one.data(), none.data(), one.data(), at_top);
-  if (group.derives())
-    for (int i = 0; i < group.count; ++i) {
-      const int64_t label = labels[i] < 0 ? 0 : labels[i];
-      T& own = *(T*)((char*)group.gradient<T>(i) + label * softmax.y.along);
-      const double other = double(own) - group.weight[i];
-      own = T(at_label[i] == group.max[i] ? at_top[i] : other);
+  if (group.derives()) {
+    group.find_labels(group.softmax.y, places);
+    for (int i = 0; i < count; ++i) {
+      T& entry = *(T*)places[i];
+      entry = T(below[i] == 0 ? at_top[i] : double(entry) - group.weight[i]);
     }
+  }
   group.leave_out<T>();
 }
 
@@ -217,7 +229,7 @@ void subtract(T* y, const TargetOfRow<T>& target, double w) {
 // top entry's is p (sum of the other t) - t (1 - p).
 template <class T>
 void target_losses(LossGroup& group) {
-  const int64_t n = group.job.softmax.n;
+  const int64_t n = group.softmax.n;
   int64_t top[kLossGroup];
   alignas(64) double below[kLossGroup], mass[kLossGroup], others[kLossGroup], own[kLossGroup],
       at_top[kLossGroup];
@@ -242,7 +254,7 @@ void target_losses(LossGroup& group) {
 
 template <class T>
 void run_group(LossGroup& group) {
-  if (group.job.softmax.n == 0)
+  if (group.softmax.n == 0)
     std::fill(group.job.loss + group.first, group.job.loss + group.first + group.count, 0.0);
   else
     group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
@@ -250,51 +262,66 @@ void run_group(LossGroup& group) {
 
 struct WidenedRows;
 
-// 16-bit slices as rows of floats in a scratch buffer, in place of the logits and the gradient.
+// Groups of 16-bit slices as rows of floats in a scratch buffer, in place of the logits and the
+// gradient.
 template <class D>
-void run_widened(const LossJob& job, int64_t first, int count) {
-  const Job& softmax = job.softmax;
-  const int64_t n = softmax.n;
-  float* rows = scratch<float, WidenedRows>(count * n + 1);
-  for (int i = 0; i < count; ++i)
-    gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
-  LossJob wide = job;
-  wide.softmax.dtype = DType::f32;
-  wide.softmax.dims = 1;
-  wide.softmax.shape[0] = count;
-  wide.softmax.fetch_ahead = false;
-  if (softmax.traversal != Traversal::short_rows)
-    wide.softmax.traversal = n <= kBatchRow ? Traversal::batches : Traversal::rows;
-  for (Operand* operand : {&wide.softmax.x, &wide.softmax.y}) {
-    operand->data = (char*)rows;
-    operand->along = sizeof(float);
-    operand->stride[0] = n * int64_t(sizeof(float));
+class WidenedLosses {
+  const LossJob& job_;
+  LossJob wide_;
+
+ public:
+  explicit WidenedLosses(const LossJob& job) : job_(job), wide_(job) {
+    Job& rows = wide_.softmax;
+    rows.dtype = DType::f32;
+    rows.dims = 1;
+    rows.fetch_ahead = false;
+    if (rows.traversal != Traversal::short_rows)
+      rows.traversal = rows.n <= kBatchRow ? Traversal::batches : Traversal::rows;
+    for (Operand* operand : {&rows.x, &rows.y}) {
+      operand->along = sizeof(float);
+      operand->stride[0] = rows.n * int64_t(sizeof(float));
+    }
   }
-  if (wide.labels) wide.labels += first;
-  if (wide.starts)
-    wide.starts += first;
-  else if (wide.targets)
-    wide.targets += first * n * int64_t(sizeof(float));
-  if (wide.weights) wide.weights += first;
-  wide.loss += first;
-  LossGroup group(wide, 0, count);
-  run_group<float>(group);
-  if (group.derives())
+
+  void run(int64_t first, int count) {
+    const Job& softmax = job_.softmax;
+    const int64_t n = softmax.n;
+    float* rows = scratch<float, WidenedRows>(count * n + 1);
     for (int i = 0; i < count; ++i)
-      scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
-}
+      gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
+    wide_.softmax.shape[0] = count;
+    wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
+    if (job_.labels) wide_.labels = job_.labels + first;
+    if (job_.starts)
+      wide_.starts = job_.starts + first;
+    else if (job_.targets)
+      wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
+    if (job_.weights) wide_.weights = job_.weights + first;
+    wide_.loss = job_.loss + first;
+    LossGroup group(wide_, wide_.softmax, 0, count);
+    run_group<float>(group);
+    if (group.derives())
+      for (int i = 0; i < count; ++i)
+        scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
+  }
+};
 
 template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    const auto [first, count] = job.softmax.bundle_at(i);
-    if constexpr (std::is_same_v<D, T>) {
-      LossGroup group(job, first, int(count));
+  if constexpr (std::is_same_v<D, T>) {
+    Job softmax = job.softmax;
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [first, count] = softmax.bundle_at(i);
+      LossGroup group(job, softmax, first, int(count));
       run_group<T>(group);
-    } else {
+    }
+  } else {
+    WidenedLosses<D> losses(job);
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [first, count] = job.softmax.bundle_at(i);
       const int64_t most = job.softmax.traversal == Traversal::short_rows ? count : kBatch;
       for (int64_t at = 0; at < count; at += most)
-        run_widened<D>(job, first + at, int(std::min(most, count - at)));
+        losses.run(first + at, int(std::min(most, count - at)));
     }
   }
 }

@@ -245,6 +245,16 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   }
 }
 
+// The result of a logsumexp of one chunk.
+template <class D, class T>
+T logsumexp_alone(const Job& job, int64_t index) {
+  const Slice slice = slice_at(job, index);
+  const State state = reduce_slice_chunk<D, T>(job, slice, 0);
+  SliceMap map;
+  finish_slice<D, T>(job, slice, &state, &map);
+  return T(map.top);
+}
+
 // The notes of a slice, and the factor of its results.
 template <class D, class T>
 void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map) {

@@ -150,8 +150,8 @@ void run_short_rows(const Job& job, int64_t first, int bundle) {
       tile.next = (const T*)slice.x + count * n, tile.next_step = columns;
       if (!reduces) tile.result = (const T*)slice.y, tile.result_step = columns;
     }
-    const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count)
-                                           : run_tile<K, false>(job, tile, i, count);
+    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
+                                           : run_tile<K, false, D>(job, tile, i, count);
     if (!done) {
       for (int r = 0; r < count; ++r) run_slice<D, T>(job, i + r);
       continue;

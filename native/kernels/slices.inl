@@ -191,18 +191,24 @@ struct SliceLanes {
     return true;
   }
 
-  bool logsumexp(group<T, K>& result) const {
+  // Near zero the rounding of float exponentials would show: alone(i) is the result of such a slice.
+  template <class F>
+  bool logsumexp(group<T, K>& result, F alone) const {
     vec<double> log[M], m[M];
     if (!log_rest(log)) return false;
     widen(max, m);
-    bool ordinary = true;
+    vec<int64_t> near{};
     for (int j = 0; j < M; ++j) {
       log[j] = m[j] + log[j];
-      if (sizeof(T) == 4)
-        ordinary &= all_of<double>(absolute<double>(log[j]) > 0.5, count - j * kWidth<double>);
+      if (sizeof(T) == 4) near |= absolute<double>(log[j]) <= 0.5;
     }
     narrowed(log, result);
-    return ordinary;
+    if (sizeof(T) == 4 && any_set<double>(near))
+      for (int i = 0; i < count; ++i) {
+        T& one = ((T*)result.v)[i];
+        if (absolute<T>(splat(one))[0] <= T(0.5)) one = alone(i);
+      }
+    return true;
   }
 };
 
