@@ -21,7 +21,10 @@ class Plan:
 
     repeats: int = 15
     seconds: float = 3.0
-    pause: float = 0.0  # before each turn, for the idle threads of the one before to fall asleep
+    # Before each turn: seconds for the idle threads of the one before to fall asleep, and then
+    # seconds of calls that nobody counts, for one's own to wake up.
+    pause: float = 0.0
+    warm_up: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ class _Contestant:
     def take_turn(self) -> None:
         if self.plan.pause:
             time.sleep(self.plan.pause)
-        if self.calls > 1:
-            self.call()  # brings its arrays back into the cache and its threads back to life
+        start = time.perf_counter()
+        if self.calls > 1 or self.plan.warm_up:
+            self.call()  # brings its arrays back into the cache
+        while time.perf_counter() - start < self.plan.warm_up:
+            self.call()
         self.samples.append(self.run() / self.calls)
 
     def timing(self) -> Timing:

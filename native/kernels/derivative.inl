@@ -68,9 +68,9 @@ struct ExponentialsOf {
 template <bool Mended, class Exponentials, class T>
 INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int64_t vectors,
                          int64_t step, const Slopes& s) {
-  constexpr int K = 2;
   const vec<double> none = splat(0.0);
-  for (int64_t i = 0; i < vectors; i += K) {
+  const auto few = [&](auto size, int64_t i) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
     group<double, K> p, p_lo, d, d_lo, from, lost, share;
     exponentials(i, p, p_lo);
     EACH d.v[k] = load_wide(c + (i + k) * step);
@@ -93,7 +93,11 @@ INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int
     }
     if constexpr (Mended) EACH d.v[k] = p.v[k] == none ? none : d.v[k];
     EACH store_narrow(y + (i + k) * step, d.v[k]);
-  }
+  };
+  constexpr int most = sizeof(T) == 8 ? 4 : 2;
+  int64_t i = 0;
+  for (; i + most <= vectors; i += most) few(std::integral_constant<int, most>(), i);
+  if (i < vectors) few(std::integral_constant<int, 2>(), i);
 }
 
 // The same for a row, whose last entries are filled up; `source(p)` is where those of a buffer, or
