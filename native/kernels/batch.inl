@@ -30,8 +30,7 @@ constexpr int64_t kApart = 256;
 template <class D, class T, bool Tempered>
 class Batch {
   static constexpr int W = kWidth<T>, K = kBatch / W;
-  // 16-bit rows are widened in a scratch row, where their results go too; rows with a mask pass
-  // through one.
+  // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
   // Of floats, as for long rows, the largest entry shows while they are summed.
   static constexpr int64_t kGuessed = sizeof(T) == 4 ? kGroup<T> * W : kBatchRow + 1;
@@ -88,7 +87,7 @@ class Batch {
   INLINE const T* x(int r) const {
     return staged_ ? staged_ + r * room_ : (const T*)source_[r];
   }
-  INLINE T* y(int r) const { return kWidens ? staged_ + r * room_ : (T*)result_[r]; }
+  INLINE D* y(int r) const { return (D*)result_[r]; }
 
   // What to fetch while a row is summed: the same row of the next batch, and where results go.
   INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
@@ -182,7 +181,7 @@ class Batch {
   void postpone(Outgoing<T, Map>& outgoing, F from) {
     for (int r = 0; r < count_; ++r) {
       outgoing.from[r] = from(r);
-      outgoing.y[r] = y(r);
+      outgoing.y[r] = (T*)result_[r];
     }
     outgoing.n = n_;
     outgoing.count = count_;
@@ -231,7 +230,7 @@ class Batch {
                           [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); }))
       return false;
     const Numbers log(result);
-    for (int r = 0; r < count_; ++r) *y(r) = log[r];
+    for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
     return true;
   }
 };
@@ -247,15 +246,7 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
   const bool done = count > 2 && (job.temperature.data
                                       ? run_ordinary_batch<true, D>(job, first, count, outgoing)
                                       : run_ordinary_batch<false, D>(job, first, count, outgoing));
-  if (done) {
-    if constexpr (!std::is_same_v<D, T>) {
-      const int64_t length = job.op == Op::logsumexp ? 1 : job.n;
-      for (int r = 0; r < count; ++r)
-        scatter<D>(scratch<T>(0) + r * padded<T>(job.n), length, slice_at(job, first + r).y,
-                   job.y.along);
-    }
-    return;
-  }
+  if (done) return;
   if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }

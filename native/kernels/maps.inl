@@ -66,27 +66,29 @@ Scale<T> times(Scale<T> scale, double w) {
   return scale;
 }
 
-// y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.
-template <bool Dominated, class T>
-void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy) {
+// y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.  Results
+// of 16 bits are rounded on the way.
+template <bool Dominated, class D, class T>
+void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy) {
   const ScaleLanes<T> scaled(scale);
-  if (n >= kLongRow) {
-    const int64_t lead = to_alignment(y);
-    store_first(y, int(lead), scaled.template operator()<Dominated>(load(e)));
-    e += lead;
-    y += lead;
-    n -= lead;
-  }
+  if constexpr (std::is_same_v<D, T>)
+    if (n >= kLongRow) {
+      const int64_t lead = to_alignment(y);
+      store_first(y, int(lead), scaled.template operator()<Dominated>(load(e)));
+      e += lead;
+      y += lead;
+      n -= lead;
+    }
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(e + i, roomy ? K * kWidth<T> : count, scaled.factor);
     EACH v.v[k] = scaled.template operator()<Dominated>(v.v[k]);
-    store_group(y + i, count, v);
+    store_entries(y + i, count, v);
   });
 }
 
-template <class T>
-void scale_row(const T* e, T* y, int64_t n, const Scale<T>& scale, bool roomy = true) {
+template <class D, class T>
+void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy = true) {
   scale.kept == scale.kept ? scale_row<true>(e, y, n, scale, roomy)
                            : scale_row<false>(e, y, n, scale, roomy);
 }
@@ -127,16 +129,16 @@ struct Shift {
 };
 
 // y = (x - m) / T - L: both terms have the same sign, so nothing cancels.
-template <bool Tempered, class T>
-void log_softmax_row(const T* x, T* y, int64_t n, T m, const Inverse<T>& inverse, T log_rest,
+template <bool Tempered, class E, class D, class T>
+void log_softmax_row(const E* x, D* y, int64_t n, T m, const Inverse<T>& inverse, T log_rest,
                      T log_rest_lo) {
   const vec<T> hi = splat(inverse.hi), lo = splat(inverse.lo);
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
-    group<T, K> v = load_group<K>(x + i, count, splat(m));
+    group<T, K> v = load_entries<K, T>(x + i, count);
     v = centred<Tempered>(v, splat(m), hi, lo);
     EACH v.v[k] = (v.v[k] - log_rest) - log_rest_lo;
-    store_group(y + i, count, v);
+    store_entries(y + i, count, v);
   });
 }
 

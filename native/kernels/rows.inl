@@ -43,6 +43,12 @@ void deliver(const Job& job, const Slice& slice, int64_t first, int64_t count, c
   if (!in_place<D, T>(job)) scatter<D>(y, count, slice.y + first * job.y.along, job.y.along);
 }
 
+// Contiguous results, as they are stored; null where they are not contiguous.
+template <class D>
+D* stored_results(const Job& job, const Slice& slice, int64_t first) {
+  return job.y.along == int64_t(sizeof(D)) ? (D*)slice.y + first : nullptr;
+}
+
 INLINE int64_t chunk_length(const Job& job, int64_t chunk) {
   int64_t left = job.n - chunk * kChunk;
   return left < kChunk ? left : kChunk;
@@ -267,6 +273,18 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   map.top *= map.factor;
 }
 
+// The logarithms of a chunk.
+template <class E, class D>
+void shift_chunk(const E* x, D* y, int64_t count, const Slice& slice, const SliceMap& map) {
+  using T = std::conditional_t<std::is_same_v<E, double>, double, float>;
+  // What T cannot hold of the maximum (a sink) and of the logarithm goes into one low part.
+  const T m = T(map.max), hi = T(map.log_rest);
+  const T lo = T((map.log_rest - double(hi)) + (map.max - double(m)) / slice.temperature);
+  const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
+  inverse.tempered ? log_softmax_row<true>(x, y, count, m, inverse, hi, lo)
+                   : log_softmax_row<false>(x, y, count, m, inverse, hi, lo);
+}
+
 // `kept`: the chunk's exponentials, where they are not in the result (keeps_chunks).
 template <class D, class T>
 void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
@@ -275,6 +293,11 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   T* y = results<D, T>(job, slice, first, count);
   if (keeps_chunks<D, T>(job, slice)) kept = y;
   if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
+  D* stored = map.flat ? nullptr : stored_results<D>(job, slice, first);
+  if (stored && kept)
+    return scale_row(kept, stored, count, times(scale_of<T>(map.state, state), map.factor), false);
+  if (stored && job.op == Op::log_softmax && !slice.where && job.x.along == int64_t(sizeof(D)))
+    return shift_chunk((const D*)slice.x + first, stored, count, slice, map);
   const T* x = kept ? nullptr : entries<D, T>(job, slice, first, count);
   if (map.flat) {
     flat_row(x, y, count, map);
@@ -301,13 +324,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
         shifted ? softmax_row<true, false>(x, y, count, frame, scale)
                 : softmax_row<false, false>(x, y, count, frame, scale);
     } else {
-      // What T cannot hold of the maximum (a sink) and of the logarithm goes into one low part.
-      const T m = T(map.max), hi = T(map.log_rest);
-      const T lo = T((map.log_rest - double(hi)) + (map.max - double(m)) / slice.temperature);
-      if (inverse.tempered)
-        log_softmax_row<true>(x, y, count, m, inverse, hi, lo);
-      else
-        log_softmax_row<false>(x, y, count, m, inverse, hi, lo);
+      shift_chunk(x, y, count, slice, map);
     }
   }
   deliver<D, T>(job, slice, first, count, y);
@@ -344,10 +361,12 @@ void run_slice(const Job& job, int64_t index) {
     if (job.notes) note_slice<D, T>(job, slice, index, map);
     if (keeps && !map.flat) {
       const Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
-      T* y = results<D, T>(job, slice, 0, job.n);
       if (long_row) settle(kept, job.n);
+      if (D* stored = stored_results<D>(job, slice, 0))
+        return scale_row(kept.e, stored, job.n, scale, !long_row);
+      T* y = scratch<T>(job.n);
       scale_row(kept.e, y, job.n, scale, !long_row);
-      deliver<D, T>(job, slice, 0, job.n, y);
+      scatter<D>(y, job.n, slice.y, job.y.along);
       return;
     }
   } else {
