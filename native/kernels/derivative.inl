@@ -38,15 +38,16 @@ INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, ve
   return s;
 }
 
-// Where the map finds exponentials: as they were kept, for float, or computed again.
-template <class E>
+// Where the map finds exponentials: as they were kept, or computed again.
+template <class T, class E>
 struct KeptExponentials {
   const E* e;
   int64_t step;
 
   template <int K>
-  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>&) const {
+  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>& low) const {
     EACH p.v[k] = load_wide(e + (i + k) * step);
+    if constexpr (kParts<T> == 2) EACH low.v[k] = load_wide(e + (i + k) * step + kWidth<double>);
   }
 };
 template <class Exponent, class T>
@@ -101,17 +102,17 @@ INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int
 }
 
 // The same for a row, whose last entries are filled up; `source(p)` is where those of a buffer, or
-// of the row, are found.
-template <bool Mended, class T, class E, class F>
+// of the row, are found, with P numbers an entry.
+template <bool Mended, int P, class T, class E, class F>
 void write_slopes_of_row(const E* e, const T* c, T* y, int64_t n, const Slopes& given, F source) {
   constexpr int W = kWidth<double>;
   const Slopes slopes = given;  // in registers
   const int64_t rest = n % kWholeStride, whole = n - rest;
   write_slopes<Mended>(source(e), c, y, whole / W, W, slopes);
   if (rest == 0) return;
-  E last_e[kWholeStride] = {};
+  E last_e[P * kWholeStride] = {};
   T last[kWholeStride] = {};
-  std::copy_n(e + whole, rest, last_e);
+  std::copy_n(e + P * whole, P == 1 ? rest : kept_of_rest<double>(rest), last_e);
   std::copy_n(c + whole, rest, last);
   write_slopes<Mended>(source(last_e), last, last, pairs_of(rest), W, slopes);
   std::copy_n(last, rest, y + whole);
@@ -195,18 +196,21 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
   slopes.factor = all.factor * scale;
   slopes.factor_lo = product_error(all.factor, scale, slopes.factor) + all.factor_lo * scale;
   T* y = results<D, T>(job, slice, first, count);
-  const auto write = [&](const auto* p, auto source) {
-    map.state.mended ? write_slopes_of_row<true>(p, c, y, count, slopes, source)
-                     : write_slopes_of_row<false>(p, c, y, count, slopes, source);
+  const auto write = [&](auto parts, const auto* p, auto source) {
+    constexpr int P = decltype(parts)::value;
+    map.state.mended ? write_slopes_of_row<true, P>(p, c, y, count, slopes, source)
+                     : write_slopes_of_row<false, P>(p, c, y, count, slopes, source);
   };
-  constexpr int W = kWidth<double>;
+  constexpr int W = kWidth<double>, P = kParts<T>;
   if (kept) {
-    write(kept, [](const E* e) { return KeptExponentials<E>{e, W}; });
+    write(std::integral_constant<int, P>(), kept, [](const E* e) {
+      return KeptExponentials<T, E>{e, P * W};
+    });
   } else {
     State frame;
     with_exponent(T(map.state.max), slice.temperature, job.temperature.data != nullptr, frame,
                   [&](const auto& exponent) {
-                    write(x, [&](const T* e) {
+                    write(std::integral_constant<int, 1>(), x, [&](const T* e) {
                       return ExponentialsOf<std::decay_t<decltype(exponent)>, T>{exponent, e, W};
                     });
                   });
@@ -225,7 +229,7 @@ void run_derivative(const Job& job, const Slice& slice) {
   SliceMap map;
   if (chunks <= 1) {
     // As doubles: two conversions less.  A longer row would leave the second-level cache.
-    double* kept = sizeof(T) == 8 ? nullptr : scratch<double, Exponentials>(job.n);
+    double* kept = scratch<double, Exponentials>(kept_room<T>(job.n));
     const State state = reduce_derivative_chunk<D, T>(job, slice, 0, kept);
     finish_derivative<D, T>(job, slice, &state, &map);
     map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);

@@ -113,35 +113,29 @@ struct Strip {
     // One half of the sums after the other: all do not fit in the registers.
     Weighed<T, half> sums, more;
     const StripAhead next = m == 0 ? ahead : StripAhead();
-    weigh(exponent, x + at, c + at, lines, W, kept, V, from, sums, 0, kWeighed, next);
-    weigh(exponent, x + at, c + at, lines, W, kept, V, from, more, half, kWeighed, next);
+    constexpr int kept_step = kParts<T> * V;
+    weigh(exponent, x + at, c + at, lines, W, kept, kept_step, from, sums, 0, kWeighed, next);
+    weigh(exponent, x + at, c + at, lines, W, kept, kept_step, from, more, half, kWeighed, next);
     return sums.total_with(more);
   }
 
   // Each slice's results in the place of its entries.
   void derive(const T* c) {
-    constexpr int V = kWidth<double>;
-    constexpr bool keeps = sizeof(T) == 4;  // as in rows
-    double* kept = keeps ? scratch<double, Exponentials>(M * lines * V) : nullptr;
+    const int64_t step = kParts<T> * kWidth<double>, room = lines * step;
+    double* kept = scratch<double, Exponentials>(M * room);
     find_max(c);
     vec<double> from[M];
     widen(single<T>(reference), from);
     Slopes slopes[M];
     for (int m = 0; m < M; ++m) {
-      double* here = keeps ? kept + m * lines * V : nullptr;
-      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, here, from[m]);
+      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, kept + m * room, from[m]);
       ordinary[m] &= (w.sum - w.sum == splat(0.0)) & (w.along - w.along == splat(0.0));
       slopes[m] = slopes_of<T>(w, from[m], inverse[m], inverse_lo[m]);
     }
     for (int m = 0; m < M; ++m) {
-      T* here = x + m * V;
-      if constexpr (keeps) {
-        const KeptExponentials<double> e = {kept + m * lines * V, V};
-        write_slopes<false>(e, c + m * V, here, lines, W, slopes[m]);
-      } else {
-        const ExponentialsOf<decltype(exponent(m)), T> e = {exponent(m), here, W};
-        write_slopes<false>(e, c + m * V, here, lines, W, slopes[m]);
-      }
+      const int at = m * kWidth<double>;
+      const KeptExponentials<T, double> e = {kept + m * room, step};
+      write_slopes<false>(e, c + at, x + at, lines, W, slopes[m]);
     }
   }
 

@@ -179,6 +179,11 @@ struct Weighed {
   }
 };
 
+// Numbers that are kept of an entry: its exponential, and of doubles the bits that it lost, those of
+// a vector of entries behind their exponentials.
+template <class T>
+constexpr int kParts = int(sizeof(T) / sizeof(float));
+
 // Adds vectors of entries x, `step` apart, and of what stands beside them, counted from
 // `reference`: kStride of them `every` so many from `start` on, of `vectors`, which is even.  The
 // exponentials are kept, `kept_step` apart, where there is room; `meanwhile` is called beside each
@@ -194,7 +199,11 @@ INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vect
     EACH v.v[k] = load_wide(x + (i + k) * step);
     EACH beside.v[k] = load_wide(c + (i + k) * step);
     exponent(v, e, low);
-    if (kept) EACH store_narrow(kept + (i + k) * kept_step, e.v[k]);
+    if (kept) EACH {
+        store_narrow(kept + (i + k) * kept_step, e.v[k]);
+        if constexpr (kParts<T> == 2)
+          store_narrow(kept + (i + k) * kept_step + kWidth<double>, low.v[k]);
+      }
     sums.add(e, low, beside, reference);
   };
   int64_t i = start;
@@ -226,6 +235,16 @@ struct RowAhead {
   }
 };
 
+// Numbers kept of the `rest` entries of a row behind its whole strides, and room for those of all.
+template <class T>
+INLINE int64_t kept_of_rest(int64_t rest) {
+  return kParts<T> == 1 ? rest : kParts<T> * kWidth<double> * pairs_of(rest);
+}
+template <class T>
+INLINE int64_t kept_room(int64_t n) {
+  return kParts<T> * (n + kWholeStride);
+}
+
 // The sums of a row.
 template <class Exponent, class T, class C, class E, class Ahead>
 Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t n, E* kept,
@@ -235,18 +254,19 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
   const Ahead ahead = given_ahead;
   const int64_t rest = n % kWholeStride, whole = n - rest;
   Weighed<T, A> sums;
-  weigh(exponent, x, c, whole / W, W, kept, W, splat(reference), sums, 0, kStride, ahead);
+  constexpr int P = kParts<T>;
+  weigh(exponent, x, c, whole / W, W, kept, P * W, splat(reference), sums, 0, kStride, ahead);
   if (rest > 0) {
     T last_x[kWholeStride];
     C last_c[kWholeStride];
-    E last_kept[kWholeStride];
+    E last_kept[P * kWholeStride];
     std::fill(last_x, last_x + kWholeStride, -std::numeric_limits<T>::infinity());
     std::fill(last_c, last_c + kWholeStride, C(0));
     std::copy_n(x + whole, rest, last_x);
     std::copy_n(c + whole, rest, last_c);
-    weigh(exponent, last_x, last_c, pairs_of(rest), W, last_kept, W, splat(reference), sums, 0,
+    weigh(exponent, last_x, last_c, pairs_of(rest), W, last_kept, P * W, splat(reference), sums, 0,
           kStride, [](int64_t, int) {});
-    if (kept) std::copy_n(last_kept, rest, kept + whole);
+    if (kept) std::copy_n(last_kept, kept_of_rest<T>(rest), kept + P * whole);
   }
   return sums.total_of_row();
 }
@@ -334,11 +354,12 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
           state.mended = true;
           E* e = kept;
           if (!e) {
-            e = scratch<E, Kept>(n);
+            e = scratch<E, Kept>(kept_room<T>(n));
             weigh_row(exponent, x, c, n, e, state.reference, ahead);
           }
           C* mended = scratch<C, Mended>(n);
-          for (int64_t i = 0; i < n; ++i) mended[i] = e[i] == 0 ? C(0) : c[i];
+          constexpr int W = kWidth<double>, P = kParts<T>;
+          for (int64_t i = 0; i < n; ++i) mended[i] = e[i / W * P * W + i % W] == 0 ? C(0) : c[i];
           sums = weigh_row(exponent, x, mended, n, kept, state.reference, ahead);
         }
         return sums;
