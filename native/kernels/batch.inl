@@ -144,21 +144,29 @@ class Batch {
       frame.floor = single<T>(splat(floor[r]));
       frame.inverse = single<T>(splat(inverse[r]));
       frame.inverse_lo = single<T>(splat(inverse_lo[r]));
-      const auto reduce_row = [&](const auto& beside) INLINE_LAMBDA {
-        const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
-        if (apart)
-          largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
-        else if (keeps)
-          sums_[r] =
-              sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside, largest_ + r);
-        else
-          sums_[r] =
-              sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside, largest_ + r);
+      const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
+      const auto keep_row = [&](const auto& beside) INLINE_LAMBDA {
+        largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
       };
-      if (outgoing)
-        reduce_row(Passing<T, typename Outgoing<T, Map>::Row>{{ahead(r).next}, outgoing->row(r)});
-      else
-        reduce_row(ahead(r));
+      const auto sum_row_up = [&](const auto& beside) INLINE_LAMBDA {
+        sums_[r] = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
+                                                                  largest_ + r)
+                         : sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside,
+                                                                   largest_ + r);
+      };
+      if (!outgoing) {
+        apart ? keep_row(ahead(r)) : sum_row_up(ahead(r));
+        continue;
+      }
+      using Row = typename Outgoing<T, Map>::Row;
+      const Row row = outgoing->row(r);
+      if (apart) {
+        keep_row(Passing<T, Row, 0>{{ahead(r).next}, row});
+      } else {
+        const Passing<T, Row, kGroup<T> * W> beside = {{ahead(r).next}, row};
+        sum_row_up(beside);
+        beside.finish(n_);
+      }
     }
     if (outgoing) outgoing->deliver(count_);
     if (apart)

@@ -2,15 +2,19 @@
 // summed, a vector at a time, since the processor stops in bursts of such stores.  Where a row ends
 // within a line, the line waits for the next row: an ordinary store among the others would fetch
 // the lines around it.
+//
+// A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
+// 320 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
+// is loaded next: long rows are delivered one group later.
 
-// `Map`, a Scale or a Shift, makes results of what is known of a row's entries.
+// `Map`, a Scale or a Shift, makes results of what is known of a row's entries.  Rows have as many
+// as a vector at least.
 template <class T, class Map>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
-
   int count = 0;  // rows that wait
   int64_t n = 0;
-  const T* from[kBatch];
+  const T* from[kBatch] = {};
   T* y[kBatch];
   Map map[kBatch];
 
@@ -64,8 +68,8 @@ struct Outgoing {
   }
 };
 
-// Fetches what comes and delivers what went before.
-template <class T, class Row>
+// Fetches what comes and delivers what went before, `Lag` entries later.
+template <class T, class Row, int Lag>
 struct Passing {
   Ahead<T> ahead;
   Row row;
@@ -73,6 +77,13 @@ struct Passing {
   template <int K>
   INLINE void meanwhile(int64_t i) const {
     ahead.template meanwhile<K>(i);
-    row.template deliver<K>(i);
+    if (Lag == 0 || i >= Lag) row.template deliver<K>(i - Lag);
+  }
+
+  // What is left when n entries are summed.
+  INLINE void finish(int64_t n) const {
+    constexpr int W = kWidth<T>;
+    for (int64_t i = std::max<int64_t>((n + W - 1) / W * W - Lag, 0); i < row.whole; i += W)
+      row.template deliver<1>(i);
   }
 };

@@ -40,8 +40,9 @@ static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
+    // A streamed row fills a vector at least.
     if constexpr (std::is_same_v<D, T>)
-      if (job.stream && job.traversal == Traversal::batches) {
+      if (job.stream && job.traversal == Traversal::batches && job.n >= kWidth<T>) {
         if (job.op == Op::softmax) return stream_batches<Scale<T>, T>(job, begin, end);
         // Rows with a mask or a temperature are not as they lie in memory.
         if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
