@@ -37,8 +37,7 @@ size_t rounded(size_t bytes) {
 // Whole huge pages where one is filled, because a table of small ones costs a fault for each 4 KiB.
 void* map_block(size_t size) {
   const size_t room = size < kHugePage ? size : size + kHugePage;
-  void* mapping =
-      mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapping = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return nullptr;
   if (size < kHugePage) return mapping;
   char* begin = static_cast<char*>(mapping);

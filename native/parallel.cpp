@@ -97,9 +97,8 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   if (threads > 1) {
     const std::thread::id caller = std::this_thread::get_id();
     std::atomic<int> helpers{0};
-    work_together(threads - 1, [&] {
-      take_pieces(std::this_thread::get_id() == caller ? 0 : ++helpers);
-    });
+    work_together(threads - 1,
+                  [&] { take_pieces(std::this_thread::get_id() == caller ? 0 : ++helpers); });
   } else {
     take_pieces(0);
   }

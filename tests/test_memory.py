@@ -22,8 +22,9 @@ def large(shape=LARGE):
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
-def test_the_next_result_lies_where_the_last_one_lay():
-    x = large()
+@pytest.mark.parametrize("shape", [LARGE, (100, 1000)])
+def test_the_next_result_lies_where_the_last_one_lay(shape):
+    x = large(shape)
     first = sm.softmax(x)
     expected, place = first.copy(), first.ctypes.data
     second = sm.softmax(x)  # the first is still in use

@@ -84,9 +84,7 @@ class Batch {
   Sums<T> sums_[kBatch];
   vec<T> largest_[kBatch];  // the largest entry of each row is among these lanes
 
-  INLINE const T* x(int r) const {
-    return staged_ ? staged_ + r * room_ : (const T*)source_[r];
-  }
+  INLINE const T* x(int r) const { return staged_ ? staged_ + r * room_ : (const T*)source_[r]; }
   INLINE D* y(int r) const { return (D*)result_[r]; }
 
   // What to fetch while a row is summed: the same row of the next batch, and where results go.
@@ -145,26 +143,26 @@ class Batch {
       frame.inverse = single<T>(splat(inverse[r]));
       frame.inverse_lo = single<T>(splat(inverse_lo[r]));
       const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
-      const auto keep_row = [&](const auto& beside) INLINE_LAMBDA {
+      const auto exponentiate_row = [&](const auto& beside) INLINE_LAMBDA {
         largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
       };
-      const auto sum_row_up = [&](const auto& beside) INLINE_LAMBDA {
+      const auto sum_row_terms = [&](const auto& beside) INLINE_LAMBDA {
         sums_[r] = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
                                                                   largest_ + r)
                          : sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside,
                                                                    largest_ + r);
       };
       if (!outgoing) {
-        apart ? keep_row(ahead(r)) : sum_row_up(ahead(r));
+        apart ? exponentiate_row(ahead(r)) : sum_row_terms(ahead(r));
         continue;
       }
       using Row = typename Outgoing<T, Map>::Row;
       const Row row = outgoing->row(r);
       if (apart) {
-        keep_row(Passing<T, Row, 0>{{ahead(r).next}, row});
+        exponentiate_row(Passing<T, Row, 0>{{ahead(r).next}, row});
       } else {
         const Passing<T, Row, kGroup<T> * W> beside = {{ahead(r).next}, row};
-        sum_row_up(beside);
+        sum_row_terms(beside);
         beside.finish(n_);
       }
     }
@@ -200,9 +198,7 @@ class Batch {
     const LaneScale<T, K> scale = lanes_.scale(job_.notes, first_);
     const Numbers factor(scale.factor), factor_lo(scale.factor_lo), kept(scale.kept),
         top(scale.top);
-    const auto of_row = [&](int r) {
-      return Scale<T>{factor[r], factor_lo[r], kept[r], top[r]};
-    };
+    const auto of_row = [&](int r) { return Scale<T>{factor[r], factor_lo[r], kept[r], top[r]}; };
     const auto exponentials = [&](int r) { return kept_ + r * room_; };
     if constexpr (std::is_same_v<Map, Scale<T>>)
       if (outgoing) {
@@ -234,8 +230,7 @@ class Batch {
 
   bool store_logsumexps() {
     group<T, K> result;
-    if (!lanes_.logsumexp(result,
-                          [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); }))
+    if (!lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); }))
       return false;
     const Numbers log(result);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);

@@ -97,8 +97,8 @@ struct ColumnSums<double, K> {
 };
 
 // Largest entries of the columns.  On the way the tile is copied to where its exponentials will be
-// kept: rows that lie a power of two apart would push each other out of the cache before the second
-// reading.
+// kept, or from where it will be read again: rows that lie a power of two apart would push each
+// other out of the cache before the second reading.
 template <int K, class D, class T>
 INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   group<T, K> m;
@@ -191,34 +191,31 @@ void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
                                     lanes.frame.inverse_lo.v[k])
                       .v[0];
     EACH v.v[k] = (v.v[k] - hi.v[k]) - lo.v[k];
+    if constexpr (std::is_same_v<D, T>)
+      if (tile.streams) {
+        EACH stream(y + k * kWidth<T>, v.v[k]);
+        continue;
+      }
     store_entries(y, lanes.count, v);
   }
 }
 
-// Slices first .. first + count - 1, of entries E, as one tile; false, and nothing written, if one
-// is out of the ordinary.
-template <int K, bool Tempered, class E, class D, class T>
-bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) {
-  SliceLanes<T, K, Tempered> lanes;
-  lanes.count = count;
-  if (!set_temperatures(job, first, lanes)) return false;
-  lanes.max = column_max<K>(tile, count);
-  if (!lanes.find_frames()) return false;
-  if (tile.kept) {
-    sum_columns<true>(tile, lanes);
-    if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
-    if (job.notes && !lanes.note(*job.notes, first)) return false;
-    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
-    tile.streams ? scale_columns<true>(tile, count, scale)
-                 : scale_columns<false>(tile, count, scale);
-    return true;
-  }
-  sum_columns<false>(tile, lanes);
-  if (job.where.data && !lanes.are_numbers()) return false;
+// The sums and results of a tile whose frames are known; E is how its entries are stored.
+template <class E, class D, class T, int K, bool Tempered>
+bool finish_tile(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
+                 int64_t first) {
+  const bool keeps = tile.kept != nullptr;
+  keeps ? sum_columns<true>(tile, lanes) : sum_columns<false>(tile, lanes);
+  if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.notes && !lanes.note(*job.notes, first)) return false;
   if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
-    exp_columns(tile, lanes, lanes.scale(job.notes, first));
+    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
+    if (!keeps)
+      exp_columns(tile, lanes, scale);
+    else
+      tile.streams ? scale_columns<true>(tile, lanes.count, scale)
+                   : scale_columns<false>(tile, lanes.count, scale);
     return true;
   }
   group<T, K> hi, lo;
@@ -229,8 +226,27 @@ bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) 
   }
   if (!lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); }))
     return false;
-  store_entries(tile.y, count, hi);
+  store_entries(tile.y, lanes.count, hi);
   return true;
+}
+
+// Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
+// ordinary.
+template <int K, bool Tempered, class E, class D, class T>
+bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) {
+  SliceLanes<T, K, Tempered> lanes;
+  lanes.count = count;
+  if (!set_temperatures(job, first, lanes)) return false;
+  lanes.max = column_max<K>(tile, count);
+  if (!lanes.find_frames()) return false;
+  if constexpr (std::is_same_v<D, T>)
+    if (tile.kept && job.op == Op::log_softmax) {
+      Tile<D, T> copy = tile;
+      copy.x = tile.kept, copy.x_step = K * kWidth<T>;
+      copy.kept = nullptr, copy.where = nullptr;
+      return finish_tile<E>(job, copy, lanes, first);
+    }
+  return finish_tile<E>(job, tile, lanes, first);
 }
 
 // Exponentials that take more room than this are computed again instead of being kept.
@@ -241,7 +257,9 @@ void run_columns(const Job& job, int64_t first, int bundle) {
   constexpr int K = 4, columns = K * kWidth<T>;
   const int64_t x_step = job.x.along / int64_t(sizeof(D)),
                 y_step = job.y.along / int64_t(sizeof(D));
-  const bool keeps = job.op == Op::softmax && job.n * columns * int64_t(sizeof(T)) <= kKeptBytes;
+  // A sum alone is not worth the copy.
+  const bool again = job.op == Op::softmax || (job.op == Op::log_softmax && std::is_same_v<D, T>);
+  const bool keeps = again && job.n * columns * int64_t(sizeof(T)) <= kKeptBytes;
   for (int64_t i = first; i < first + bundle; i += columns) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
@@ -256,7 +274,7 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     }
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.next = tile.x + count, tile.next_step = x_step;
-    if (job.fetch_ahead && !tile.streams && job.op == Op::softmax)
+    if (job.fetch_ahead && !tile.streams && job.op != Op::logsumexp)
       tile.result = tile.y, tile.result_step = y_step;
     const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
                                            : run_tile<K, false, D>(job, tile, i, count);

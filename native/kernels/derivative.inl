@@ -203,9 +203,8 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
   };
   constexpr int W = kWidth<double>, P = kParts<T>;
   if (kept) {
-    write(std::integral_constant<int, P>(), kept, [](const E* e) {
-      return KeptExponentials<T, E>{e, P * W};
-    });
+    write(std::integral_constant<int, P>(), kept,
+          [](const E* e) { return KeptExponentials<T, E>{e, P * W}; });
   } else {
     State frame;
     with_exponent(T(map.state.max), slice.temperature, job.temperature.data != nullptr, frame,

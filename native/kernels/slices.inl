@@ -191,7 +191,8 @@ struct SliceLanes {
     return true;
   }
 
-  // Near zero the rounding of float exponentials would show: alone(i) is the result of such a slice.
+  // Near zero the rounding of float exponentials would show: alone(i) is the result of such a
+  // slice.
   template <class F>
   bool logsumexp(group<T, K>& result, F alone) const {
     vec<double> log[M], m[M];

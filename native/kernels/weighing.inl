@@ -179,8 +179,8 @@ struct Weighed {
   }
 };
 
-// Numbers that are kept of an entry: its exponential, and of doubles the bits that it lost, those of
-// a vector of entries behind their exponentials.
+// Numbers that are kept of an entry: its exponential, and of doubles the bits that it lost, those
+// of a vector of entries behind their exponentials.
 template <class T>
 constexpr int kParts = int(sizeof(T) / sizeof(float));
 
