@@ -94,18 +94,22 @@ class Visit {
   bool allowed_;
 };
 
-// A child shall find the shelf in order: nobody visits it while the process forks, unless a visit
-// takes so long that its thread must be the one that forks.
-bool closed = false;
-void close_shelf() {
-  closed = false;
-  for (int i = 0; i < 100'000 && !closed; ++i) {
-    closed = !shelf.locked.test_and_set(std::memory_order_acquire);
-    if (!closed) std::this_thread::yield();
+// Waits for the end of another's visit, unless that takes so long that it may never come: its
+// thread may be the one that waits, or have been left behind by a fork.
+bool lock_patiently() {
+  for (int i = 0; i < 100'000; ++i) {
+    if (!shelf.locked.test_and_set(std::memory_order_acquire)) return true;
+    std::this_thread::yield();
   }
+  return false;
 }
+void unlock() { shelf.locked.clear(std::memory_order_release); }
+
+// A child shall find the shelf in order: nobody visits it while the process forks.
+thread_local bool closed = false;
+void close_shelf() { closed = lock_patiently(); }
 void open_shelf() {
-  if (closed) shelf.locked.clear(std::memory_order_release);
+  if (closed) unlock();
 }
 [[maybe_unused]] const int registered = pthread_atfork(close_shelf, open_shelf, open_shelf);
 
@@ -159,7 +163,9 @@ void give_back_memory(void* data) {
 }
 
 void mark_given_back() {
-  if (const Visit visit{}) shelf.mark();
+  if (!lock_patiently()) return;
+  shelf.mark();
+  unlock();
 }
 
 }  // namespace softmax

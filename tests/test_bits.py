@@ -119,20 +119,34 @@ def test_a_masked_slice_alone_or_among_others(kernels, name, dtype, shape, axis)
 
 @pytest.mark.parametrize("columns", [100, 999, 1000, 1008])
 @pytest.mark.parametrize("offset", [0, 3])
-def test_results_beyond_the_caches(kernels, columns, offset):
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     """They are written past the caches, whole lines at a time; those in place are not."""
-    rows = 9_000_000 // columns
-    buffer = np.zeros(rows * columns + 20, np.float32)
-    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=np.float32) * 3
+    rows = 36_000_000 // np.dtype(dtype).itemsize // columns
+    buffer = np.zeros(rows * columns + 20, dtype)
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype) * 3
     for row, entry in ((5, np.inf), (50, np.nan), (333, 90), (334, -np.inf), (335, 2000)):
         x[row, -1] = entry
     x[77] = -np.inf
     out = buffer[offset : offset + x.size].reshape(x.shape)
-    sm.softmax(x, out=out)
+    function(x, out=out)
     assert not buffer[:offset].any()
     assert not buffer[offset + x.size :].any()
-    sm.softmax(x, out=x)
+    function(x, out=x)
     assert np.array_equal(out, x, equal_nan=True)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_beyond_the_caches(kernels, dtype, function, masked):
+    columns = 10_256 * 4 // np.dtype(dtype).itemsize
+    x = np.random.default_rng(0).standard_normal((900, columns), dtype=dtype) * 3
+    options = {"where": np.random.default_rng(1).random(x.shape) < 0.9} if masked else {}
+    out = function(x, axis=0, **options)
+    expected = function(x.T.copy(), **{name: mask.T.copy() for name, mask in options.items()})
+    assert np.array_equal(out, expected.T)
 
 
 def unusual_rows(length, dtype):
