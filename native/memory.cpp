@@ -82,28 +82,31 @@ struct Shelf {
 };
 Shelf shelf;
 
-class Visit {
- public:
-  Visit() : allowed_(!shelf.locked.test_and_set(std::memory_order_acquire)) {}
-  ~Visit() {
-    if (allowed_) shelf.locked.clear(std::memory_order_release);
-  }
-  explicit operator bool() const { return allowed_; }
-
- private:
-  bool allowed_;
-};
+bool try_lock() { return !shelf.locked.test_and_set(std::memory_order_acquire); }
+void unlock() { shelf.locked.clear(std::memory_order_release); }
 
 // Waits for the end of another's visit, unless that takes so long that it may never come: its
 // thread may be the one that waits, or have been left behind by a fork.
 bool lock_patiently() {
   for (int i = 0; i < 100'000; ++i) {
-    if (!shelf.locked.test_and_set(std::memory_order_acquire)) return true;
+    if (try_lock()) return true;
     std::this_thread::yield();
   }
   return false;
 }
-void unlock() { shelf.locked.clear(std::memory_order_release); }
+
+class Visit {
+ public:
+  explicit Visit(bool patient = false) : allowed_(patient ? lock_patiently() : try_lock()) {}
+  ~Visit() {
+    if (allowed_) unlock();
+  }
+  Visit(const Visit&) = delete;
+  explicit operator bool() const { return allowed_; }
+
+ private:
+  bool allowed_;
+};
 
 // A child shall find the shelf in order: nobody visits it while the process forks.
 thread_local bool closed = false;
@@ -163,9 +166,7 @@ void give_back_memory(void* data) {
 }
 
 void mark_given_back() {
-  if (!lock_patiently()) return;
-  shelf.mark();
-  unlock();
+  if (const Visit visit(true); visit) shelf.mark();
 }
 
 }  // namespace softmax

@@ -6,12 +6,7 @@ the end how many tests called them.
 
 from functools import wraps
 
-import pytest
-
 import softmax.scipy
-
-# The name of a test -> why SciPy's documented answer contradicts this package's special values.
-EXPECTED_FAILURES: dict[str, str] = {}
 
 
 class Swap:
@@ -33,8 +28,6 @@ class Swap:
         for name in softmax.scipy.__all__:
             if hasattr(item.module, name):
                 setattr(item.module, name, self.watched(getattr(softmax.scipy, name)))
-        if item.name in EXPECTED_FAILURES:
-            item.add_marker(pytest.mark.xfail(strict=True, reason=EXPECTED_FAILURES[item.name]))
 
     def pytest_runtest_call(self, item):
         self.running = item.nodeid

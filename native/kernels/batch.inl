@@ -43,9 +43,8 @@ class Batch {
         n_(job.n),
         room_(padded<T>(n_)),
         staged_(kWidens || job.where.data ? scratch<T>(kBatch * room_) : nullptr) {
-    const Slice start = slice_at(job, first);
     for (int r = 0; r < count; ++r) {
-      const Slice slice = slice_after(job, start, first, r);
+      const Slice slice = slice_at(job, first + r);
       source_[r] = slice.x;
       result_[r] = slice.y;
       if (staged_) stage<D>(job, slice, 0, n_, staged_ + r * room_);

@@ -12,6 +12,7 @@
 template <class T, class Map>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
+
   int count = 0;  // rows that wait
   int64_t n = 0;
   const T* from[kBatch] = {};
@@ -31,6 +32,9 @@ struct Outgoing {
     template <int K>
     INLINE void deliver(int64_t i) const {
       EACH if (i + k * W < whole) stream(y + i + k * W, (*map)(load(from + i + k * W)));
+    }
+    INLINE void deliver_from(int64_t i) const {
+      for (; i < whole; i += W) deliver<1>(i);
     }
   };
 
@@ -60,10 +64,7 @@ struct Outgoing {
 
   // All that is left from row r on.
   void deliver(int r) {
-    for (; r < count; ++r) {
-      const Row rest = row(r);
-      for (int64_t i = 0; i < rest.whole; i += W) rest.template deliver<1>(i);
-    }
+    for (; r < count; ++r) row(r).deliver_from(0);
     count = 0;
   }
 };
@@ -83,7 +84,6 @@ struct Passing {
   // What is left when n entries are summed.
   INLINE void finish(int64_t n) const {
     constexpr int W = kWidth<T>;
-    for (int64_t i = std::max<int64_t>((n + W - 1) / W * W - Lag, 0); i < row.whole; i += W)
-      row.template deliver<1>(i);
+    row.deliver_from(std::max<int64_t>((n + W - 1) / W * W - Lag, 0));
   }
 };

@@ -273,6 +273,17 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   map.top *= map.factor;
 }
 
+// The probabilities of a chunk from its exponentials.
+template <class D, class T>
+void scale_chunk(const Job& job, const Slice& slice, int64_t first, int64_t count, const T* e,
+                 const Scale<T>& scale, bool roomy) {
+  if (D* stored = stored_results<D>(job, slice, first))
+    return scale_row(e, stored, count, scale, roomy);
+  T* y = scratch<T>(count);
+  scale_row(e, y, count, scale, roomy);
+  scatter<D>(y, count, slice.y + first * job.y.along, job.y.along);
+}
+
 // The logarithms of a chunk.
 template <class E, class D>
 void shift_chunk(const E* x, D* y, int64_t count, const Slice& slice, const SliceMap& map) {
@@ -293,12 +304,13 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   T* y = results<D, T>(job, slice, first, count);
   if (keeps_chunks<D, T>(job, slice)) kept = y;
   if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
+  if (kept)
+    return scale_chunk<D>(job, slice, first, count, kept,
+                          times(scale_of<T>(map.state, state), map.factor), false);
   D* stored = map.flat ? nullptr : stored_results<D>(job, slice, first);
-  if (stored && kept)
-    return scale_row(kept, stored, count, times(scale_of<T>(map.state, state), map.factor), false);
   if (stored && job.op == Op::log_softmax && !slice.where && job.x.along == int64_t(sizeof(D)))
     return shift_chunk((const D*)slice.x + first, stored, count, slice, map);
-  const T* x = kept ? nullptr : entries<D, T>(job, slice, first, count);
+  const T* x = entries<D, T>(job, slice, first, count);
   if (map.flat) {
     flat_row(x, y, count, map);
     // What takes no part stays at its limit even where the rest is no distribution.
@@ -309,9 +321,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
     }
   } else {
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
-    if (kept) {
-      scale_row(kept, y, count, times(scale_of<T>(map.state, state), map.factor), false);
-    } else if (job.op == Op::softmax) {
+    if (job.op == Op::softmax) {
       // The frame of the whole slice's maximum, not of one chunk's.
       State unit;
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
@@ -362,12 +372,7 @@ void run_slice(const Job& job, int64_t index) {
     if (keeps && !map.flat) {
       const Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
       if (long_row) settle(kept, job.n);
-      if (D* stored = stored_results<D>(job, slice, 0))
-        return scale_row(kept.e, stored, job.n, scale, !long_row);
-      T* y = scratch<T>(job.n);
-      scale_row(kept.e, y, job.n, scale, !long_row);
-      scatter<D>(y, job.n, slice.y, job.y.along);
-      return;
+      return scale_chunk<D>(job, slice, 0, job.n, kept.e, scale, !long_row);
     }
   } else {
     states.reserve(size_t(chunks));

@@ -207,7 +207,7 @@ struct SliceLanes {
     if (sizeof(T) == 4 && any_set<double>(near))
       for (int i = 0; i < count; ++i) {
         T& one = ((T*)result.v)[i];
-        if (absolute<T>(splat(one))[0] <= T(0.5)) one = alone(i);
+        if (std::fabs(one) <= T(0.5)) one = alone(i);
       }
     return true;
   }

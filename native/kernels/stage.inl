@@ -167,12 +167,7 @@ struct Slice {
 
 INLINE Slice slice_at(const Job& job, int64_t index) {
   int64_t x = 0, y = 0, w = 0, t = 0, s = 0, second = 0, sign = 0;
-  for (int d = job.dims - 1; d >= 0; --d) {
-    int64_t i = index;
-    if (d > 0) {
-      index = i / job.shape[d];
-      i -= index * job.shape[d];
-    }
+  const auto add = [&](int d, int64_t i) INLINE_LAMBDA {
     x += i * job.x.stride[d];
     y += i * job.y.stride[d];
     w += i * job.where.stride[d];
@@ -180,7 +175,13 @@ INLINE Slice slice_at(const Job& job, int64_t index) {
     s += i * job.sink.stride[d];
     second += i * job.second.stride[d];
     sign += i * job.sign.stride[d];
+  };
+  for (int d = job.dims - 1; d > 0; --d) {
+    const int64_t before = index / job.shape[d];
+    add(d, index - before * job.shape[d]);
+    index = before;
   }
+  if (job.dims > 0) add(0, index);
   return {job.x.data + x,
           job.y.data + y,
           job.where.data ? job.where.data + w : nullptr,
@@ -189,21 +190,4 @@ INLINE Slice slice_at(const Job& job, int64_t index) {
           job.temperature.data ? *(const double*)(job.temperature.data + t) : 1.0,
           job.sink.data ? *(const double*)(job.sink.data + s)
                         : -std::numeric_limits<double>::infinity()};
-}
-
-// Slice first + r, where `start` is slice `first`.
-INLINE Slice slice_after(const Job& job, const Slice& start, int64_t first, int r) {
-  if (job.dims != 1) return slice_at(job, first + r);
-  Slice slice = start;
-  slice.x += r * job.x.stride[0];
-  slice.y += r * job.y.stride[0];
-  slice.second += r * job.second.stride[0];
-  if (slice.where) slice.where += r * job.where.stride[0];
-  if (slice.sign) slice.sign += r * job.sign.stride[0];
-  if (job.temperature.data)
-    slice.temperature =
-        *(const double*)(job.temperature.data + (first + r) * job.temperature.stride[0]);
-  if (job.sink.data)
-    slice.sink = *(const double*)(job.sink.data + (first + r) * job.sink.stride[0]);
-  return slice;
 }
