@@ -53,7 +53,7 @@ INLINE group<T, K> softplus(const group<T, K>& x) {
   const T unscale = T(power_of_two(-C::headroom));
   group<T, K> e, s, z, tail;
   EACH e.v[k] = -absolute<T>(x.v[k]);
-  e = exp_scaled<false, false>(e, frame);
+  e = exp_whole<false, false>(e, frame);
   EACH e.v[k] = e.v[k] * unscale;
   EACH s.v[k] = e.v[k] / (T(2) + e.v[k]);
   EACH z.v[k] = s.v[k] * s.v[k];

@@ -6,6 +6,9 @@
 // a multiple of the last place of ln 2, so x - n ln 2 is exact in one fused step and only the small
 // second part rounds (Cody & Waite).  (mantissa, exponent) pairs: Dukhan & Ablavatski, arXiv
 // 2001.04438.
+//
+// The floats of slices go down to eighths of a power of two, |r| <= 0.044, so that three terms of
+// the polynomial do (a table of powers: Tang, ACM TOMS 15, 1989).  A table of eight is one register.
 
 template <class T>
 struct exp_constants;
@@ -16,6 +19,9 @@ struct exp_constants<float> {
   // Adding `magic` rounds to an integer, whose bits then stand at the end of the significand.
   static constexpr float magic = 0x1.8p+23f;
   static constexpr int mantissa = 23, bias = 127;
+  // The same for the frames of slices, to an eighth.
+  static constexpr int eighths = 3;
+  static constexpr float frame_magic = 0x1.8p+20f;
   // Results are kept scaled by 2^headroom: entries down to the smallest subnormal of the final
   // result are still normal numbers, and the last multiplication does the gradual underflow,
   // rounding once. At `lowest`, where the final result rounds to 0, the biased exponent is 0 and so
@@ -31,6 +37,16 @@ struct exp_constants<float> {
 #endif
   static constexpr float poly[] = {0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b8ep-5f, 0x1.123d3ap-7f,
                                    0x1.685eecp-10f};
+  // (exp(r) - 1 - r) / r^2 for r up to half an eighth of ln 2; relative error 2^-32.
+  static constexpr float near[] = {0x1p-1f, 0x1.555c7ep-3f, 0x1.555dacp-5f};
+  // The bits of 2^(j/8) times 0x1.89cb7cp+0, but for those of an exponent in eighths: j << 20.  Of
+  // all floats this factor rounds the eight best, to a twentieth of half a unit.  It stands in all
+  // exponentials of a slice and cancels in their quotients. Twice, for indices of four bits.
+  alignas(64) static constexpr int32_t powers[16] = {
+      0x44e5be, 0x46b7da, 0x4a26de, 0x4f5829, 0x4b3a3e, 0x47d424, 0x459202, 0x448e45,
+      0x44e5be, 0x46b7da, 0x4a26de, 0x4f5829, 0x4b3a3e, 0x47d424, 0x459202, 0x448e45};
+  static constexpr double unit = 0x1.89cb7cp+0;
+  static constexpr int frame_lowest = lowest + 1;  // the smallest normal power
 };
 
 template <>
@@ -38,7 +54,8 @@ struct exp_constants<double> {
   static constexpr double log2e = 0x1.71547652b82fep+0;
   static constexpr double magic = 0x1.8p+52;
   static constexpr int mantissa = 52, bias = 1023;
-  static constexpr int headroom = 256, lowest = -headroom - bias;
+  static constexpr double frame_magic = magic, unit = 1;
+  static constexpr int headroom = 256, lowest = -headroom - bias, frame_lowest = lowest;
   static constexpr double direct = 4096;
 #if SOFTMAX_LEVEL == 2
   static constexpr double ln2[3] = {0x1.62e42fefa0000p-1, 0x1.cf79abc9e0000p-40,
@@ -121,8 +138,6 @@ INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& fram
   return r;
 }
 
-#undef OF
-
 // (exp(r) - 1 - r) / r^2
 template <class T, int K>
 INLINE group<T, K> exp_tail(const group<T, K>& r) {
@@ -135,8 +150,42 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
   return q;
 }
 
+// exp(x) in the frame: with p = exp(r) - 1 and a power of two (times `unit`) it is power (1 + p).
+template <bool Shifted, bool Tempered, int K, int F>
+INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
+                                  group<float, K>* lost = nullptr) {
+  using C = exp_constants<float>;
+  group<float, K> d, z, low, t, n, r, q, square, power, e;
+  EACH d.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
+  z = d;
+  if constexpr (Tempered) {
+    EACH z.v[k] = d.v[k] * OF(inverse);
+    EACH low.v[k] = fma(d.v[k], OF(inverse_lo), product_error(d.v[k], OF(inverse), z.v[k]));
+  }
+  EACH t.v[k] = fma(z.v[k], splat(C::log2e), OF(rounder));
+  EACH n.v[k] = t.v[k] - OF(rounder);
+  EACH r.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
+  for (int i = 1; i < int(sizeof C::ln2 / sizeof(float)); ++i)
+    EACH r.v[k] = fma(n.v[k], splat(-C::ln2[i]), r.v[k]);
+  if constexpr (Tempered) EACH r.v[k] = r.v[k] + low.v[k];
+  // The integer in t is relative to N and biased: moved up it is the exponent.
+  EACH power.v[k] = (vec<float>)(((vec<int32_t>)t.v[k] << (C::mantissa - C::eighths)) +
+                                 look_up(C::powers, (vec<int32_t>)t.v[k]));
+  EACH q.v[k] = fma(r.v[k], splat(C::near[2]), splat(C::near[1]));
+  EACH q.v[k] = fma(q.v[k], r.v[k], splat(C::near[0]));
+  EACH square.v[k] = r.v[k] * r.v[k];
+  EACH r.v[k] = fma(q.v[k], square.v[k], r.v[k]);
+  EACH e.v[k] = fma(power.v[k], r.v[k], power.v[k]);
+  if (lost) EACH lost->v[k] = fma(power.v[k], r.v[k], power.v[k] - e.v[k]);
+  EACH e.v[k] = d.v[k] < OF(floor) ? splat(0.0f) : e.v[k];
+  return e;
+}
+
+#undef OF
+
+// The polynomial alone: doubles, and floats that stand for themselves.
 template <bool Shifted, bool Tempered, class T, int K, int F>
-INLINE group<T, K> exp_scaled(const group<T, K>& x, const Frame<T, F>& frame) {
+INLINE group<T, K> exp_whole(const group<T, K>& x, const Frame<T, F>& frame) {
   group<T, K> power, lost;
   const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power, lost);
   group<T, K> p = exp_tail(r);
@@ -147,10 +196,22 @@ INLINE group<T, K> exp_scaled(const group<T, K>& x, const Frame<T, F>& frame) {
   return p;
 }
 
+template <bool Shifted, bool Tempered, int K, int F>
+INLINE group<double, K> exp_scaled(const group<double, K>& x, const Frame<double, F>& frame) {
+  return exp_whole<Shifted, Tempered>(x, frame);
+}
+
 // The same exponential as a sum of two numbers, to about a sixteenth of a unit of the first.
-template <bool Shifted, bool Tempered, class T, int K, int F>
-INLINE void exp_scaled_pair(const group<T, K>& x, const Frame<T, F>& frame, group<T, K>& hi,
-                            group<T, K>& lo) {
+template <bool Shifted, bool Tempered, int K, int F>
+INLINE void exp_scaled_pair(const group<float, K>& x, const Frame<float, F>& frame,
+                            group<float, K>& hi, group<float, K>& lo) {
+  hi = exp_scaled<Shifted, Tempered>(x, frame, &lo);
+}
+
+template <bool Shifted, bool Tempered, int K, int F>
+INLINE void exp_scaled_pair(const group<double, K>& x, const Frame<double, F>& frame,
+                            group<double, K>& hi, group<double, K>& lo) {
+  using T = double;
   group<T, K> power, lost;
   const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power, lost);
   const group<T, K> q = exp_tail(r);

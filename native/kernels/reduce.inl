@@ -222,12 +222,12 @@ INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, State& unit) {
     unit.shift = double(m) * inverse.hi;
     unit.shift_lo = std::fma(double(m), inverse.hi, -unit.shift) + double(m) * inverse.lo;
   }
-  T floor = (power + C::lowest) * T(0.693147180559945309) / inverse.hi;
+  T floor = (power + C::frame_lowest) * T(0.693147180559945309) / inverse.hi;
   if (!(floor > std::numeric_limits<T>::lowest())) floor = std::numeric_limits<T>::lowest();
   Frame<T> frame;
   frame.shift = single<T>(splat(shifted ? m : T(0)));
   frame.floor = single<T>(splat(floor));
-  frame.rounder = single<T>(splat(C::magic - power + T(C::headroom + C::bias)));
+  frame.rounder = single<T>(splat(C::frame_magic - power + T(C::headroom + C::bias)));
   frame.inverse = single<T>(splat(inverse.hi));
   frame.inverse_lo = single<T>(splat(inverse.lo));
   return frame;

@@ -53,9 +53,9 @@ struct SliceLanes {
       const vec<T> z = max.v[k] * frame.inverse.v[k];
       ordinary &= all_of<T>((z > -C::direct) & (z < C::direct), count - k * W);
       const vec<T> power = (z * C::log2e + C::magic) - C::magic;
-      const vec<T> floor = (power + T(C::lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
+      const vec<T> floor = (power + T(C::frame_lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
       frame.floor.v[k] = floor > lowest ? floor : lowest;
-      frame.rounder.v[k] = C::magic - power + T(C::headroom + C::bias);
+      frame.rounder.v[k] = C::frame_magic - power + T(C::headroom + C::bias);
       frame.shift.v[k] = splat(T(0));
     }
     return ordinary;

@@ -81,6 +81,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
+// look_up takes from a table of eight, which stands there twice, by the last three bits of an index.
 // bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -155,6 +156,9 @@ INLINE void load_bytes(const char* p, vec<int32_t>& to) {
 }
 INLINE void load_bytes(const char* p, vec<int64_t>& to) {
   to = (vec<int64_t>)_mm512_cvtepi8_epi64(_mm_loadu_si64(p));
+}
+INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
+  return (vec<int32_t>)_mm512_permutexvar_epi32((__m512i)index, _mm512_load_si512(table));
 }
 #elif SOFTMAX_LEVEL == 3
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -232,6 +236,10 @@ INLINE void load_bytes(const char* p, vec<int32_t>& to) {
 INLINE void load_bytes(const char* p, vec<int64_t>& to) {
   to = (vec<int64_t>)_mm256_cvtepi8_epi64(_mm_loadu_si32(p));
 }
+INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
+  return (vec<int32_t>)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i*)table),
+                                                   (__m256i)index);
+}
 #else
 template <class T>
 INLINE vec<T> load_first(const T* p, int count, vec<T> rest) {
@@ -282,7 +290,17 @@ INLINE vec<double> widen_high(vec<float> v) {
 INLINE vec<float> narrow(vec<double> low, vec<double> high) {
   return (vec<float>)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)low), _mm_cvtpd_ps((__m128d)high));
 }
+INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
+  return vec<int32_t>{table[index[0] & 7], table[index[1] & 7], table[index[2] & 7],
+                      table[index[3] & 7]};
+}
 #else  // AArch64
+INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
+  // Bytes 4 i .. 4 i + 3 of the table for each index i.
+  const vec<uint32_t> bytes = (vec<uint32_t>)(index & 7) * 0x04040404u + 0x03020100u;
+  const uint8x16x2_t powers = {vld1q_u8((const uint8_t*)table), vld1q_u8((const uint8_t*)table + 16)};
+  return (vec<int32_t>)vqtbl2q_u8(powers, (uint8x16_t)bytes);
+}
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
