@@ -89,7 +89,8 @@ class Plan {
       job.traversal = Traversal::columns;
       job.bundle = kColumns;
       job.run = job.shape[job.dims - 1];
-      const int64_t line = 64 / item, past = int64_t(uintptr_t(job.y.data) % 64) / item;
+      const char* lines = reduces ? job.x.data : job.y.data;
+      const int64_t line = 64 / item, past = int64_t(uintptr_t(lines) % 64) / item;
       if (job.run > job.bundle) job.lead = past % line;
     }
   }

@@ -96,6 +96,18 @@ struct ColumnSums<double, K> {
   }
 };
 
+// Asks for the lines of a row of a tile, one more where it begins within a line.
+template <int Bytes, bool Write, int Locality>
+INLINE void fetch_row(const void* p) {
+  for (int line = 0; line < Bytes; line += 64)
+    __builtin_prefetch((const char*)p + line, Write, Locality);
+  __builtin_prefetch((const char*)p + Bytes - 1, Write, Locality);
+}
+
+// Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
+// fetched.
+constexpr int64_t kRowsAhead = 20;
+
 // Largest entries of the columns.  On the way the tile is copied to where its exponentials will be
 // kept, or from where it will be read again: rows that lie a power of two apart would push each
 // other out of the cache before the second reading.
@@ -105,11 +117,9 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
   const bool copies = tile.kept && (const void*)tile.kept != tile.x;
   const bool far = tile.x_step > K * kWidth<T>;
+  constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
   for (int64_t i = 0; i < tile.n; ++i) {
-    // Rows of a tile are far apart: the hardware does not see them coming.
-    if (far)
-      for (int line = 0; line < tile.template kRowBytes<K>; line += 64)
-        __builtin_prefetch((const char*)(tile.x + (i + 16) * tile.x_step) + line);
+    if (far) fetch_row<bytes, false, 3>(tile.x + (i + kRowsAhead) * tile.x_step);
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
     if (copies) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
@@ -117,23 +127,35 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   return m;
 }
 
-// Sums the exponentials, keeping them if Keep.
-template <bool Keep, class D, class T, int K, bool Tempered>
-void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
+// Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they lie,
+// and the largest of each column is looked for on the way; else from their copy, if there is one.
+template <bool Keep, bool Looks, class D, class T, int K, bool Tempered>
+void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
+                 group<T, K>* largest = nullptr) {
   ColumnSums<T, K> sums;
   constexpr int columns = K * kWidth<T>;
   alignas(kVectorBytes) T passing[2][columns];
   T* place = nullptr;
+  group<T, K> top;
+  EACH top.v[k] = splat(-std::numeric_limits<T>::infinity());
+  constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
   const auto exponentials = [&](int64_t i) INLINE_LAMBDA {
-    const group<T, K> v = Keep ? load_group<K>(tile.kept + i * columns, columns, splat(T(0)))
-                               : tile.template row<K>(i, lanes.count);
+    const group<T, K> v = Keep && !Looks
+                              ? load_group<K>(tile.kept + i * columns, columns, splat(T(0)))
+                              : tile.template row<K>(i, lanes.count);
+    if constexpr (Looks) EACH top.v[k] = larger(v.v[k], top.v[k]);
     const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
     place = Keep ? tile.kept + i * columns : passing[i & 1];
-    for (int line = 0; line < tile.template kRowBytes<K>; line += 64) {
-      if (tile.next) __builtin_prefetch((const char*)(tile.next + i * tile.next_step) + line, 0, 2);
-      if (tile.result)
-        __builtin_prefetch((const char*)(tile.result + i * tile.result_step) + line, 1, 2);
+    if constexpr (Looks) {
+      const int64_t ahead = i + kRowsAhead;
+      if (ahead < tile.n)
+        fetch_row<bytes, false, 3>(tile.x + ahead * tile.x_step);
+      else if (tile.next)
+        fetch_row<bytes, false, 3>(tile.next + (ahead - tile.n) * tile.next_step);
+    } else if (tile.next) {
+      fetch_row<bytes, false, 2>(tile.next + i * tile.next_step);
     }
+    if (tile.result) fetch_row<bytes, true, 2>(tile.result + i * tile.result_step);
     EACH store(place + k * kWidth<T>, e.v[k]);
     return e;
   };
@@ -148,7 +170,7 @@ void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
   }
   if (settled) sums.add(int((tile.n - 1) % kLanes), settled);
   sums.total(used, lanes.sum, lanes.sum_lo);
-  lanes.correct();
+  if constexpr (Looks) *largest = top;
 }
 
 template <bool Streams, class D, class T, int K>
@@ -200,18 +222,17 @@ void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
   }
 }
 
-// The sums and results of a tile whose frames are known; E is how its entries are stored.
+// The results of a tile whose sums are known; E is how its entries are stored.
 template <class E, class D, class T, int K, bool Tempered>
 bool finish_tile(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
-  const bool keeps = tile.kept != nullptr;
-  keeps ? sum_columns<true>(tile, lanes) : sum_columns<false>(tile, lanes);
+  lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.notes && !lanes.note(*job.notes, first)) return false;
   if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
     const LaneScale<T, K> scale = lanes.scale(job.notes, first);
-    if (!keeps)
+    if (!tile.kept)
       exp_columns(tile, lanes, scale);
     else
       tile.streams ? scale_columns<true>(tile, lanes.count, scale)
@@ -230,6 +251,32 @@ bool finish_tile(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Temper
   return true;
 }
 
+// Largest entries of the first rows.
+template <int K, class D, class T>
+INLINE group<T, K> first_max(const Tile<D, T>& tile, int count) {
+  group<T, K> m = tile.template row<K>(0, count);
+  for (int64_t i = 1; i < 4; ++i) {
+    const group<T, K> v = tile.template row<K>(i, count);
+    EACH m.v[k] = larger(v.v[k], m.v[k]);
+  }
+  return m;
+}
+
+// Columns of floats as long as this are read once, their frames guessed from their first entries as
+// those of long rows are (`reduce_guessing`).
+constexpr int64_t kGuessedColumn = 64;
+
+template <int K, class D, class T, bool Tempered>
+bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
+  if (sizeof(T) == 8 || tile.n < kGuessedColumn || job.op == Op::log_softmax) return false;
+  lanes.max = first_max<K>(tile, lanes.count);
+  if (!lanes.find_frames()) return false;
+  group<T, K> largest;
+  tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
+            : sum_columns<false, true>(tile, lanes, &largest);
+  return lanes.find_max(largest);
+}
+
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
 // ordinary.
 template <int K, bool Tempered, class E, class D, class T>
@@ -237,6 +284,7 @@ bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) 
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!set_temperatures(job, first, lanes)) return false;
+  if (sum_guessing(job, tile, lanes)) return finish_tile<E>(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
   if (!lanes.find_frames()) return false;
   if constexpr (std::is_same_v<D, T>)
@@ -244,8 +292,10 @@ bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) 
       Tile<D, T> copy = tile;
       copy.x = tile.kept, copy.x_step = K * kWidth<T>;
       copy.kept = nullptr, copy.where = nullptr;
+      sum_columns<false, false>(copy, lanes);
       return finish_tile<E>(job, copy, lanes, first);
     }
+  tile.kept ? sum_columns<true, false>(tile, lanes) : sum_columns<false, false>(tile, lanes);
   return finish_tile<E>(job, tile, lanes, first);
 }
 
