@@ -286,8 +286,7 @@ template <bool Shifted, bool Tempered, bool Keep, bool Looks = false, class T, c
 Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
                   const Beside& given_beside, vec<T>* largest = nullptr) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
-  vec<T> top[G];
-  for (int k = 0; k < G; ++k) top[k] = splat(-std::numeric_limits<T>::infinity());
+  vec<T> top = splat(-std::numeric_limits<T>::infinity());
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   const Beside beside = given_beside;
   Sums<T> sums;
@@ -296,7 +295,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
-    if constexpr (Looks) EACH top[k] = larger(v.v[k], top[k]);
+    if constexpr (Looks) EACH top = larger(v.v[k], top);
     v = exp_scaled<Shifted, Tempered>(v, frame);
     beside.template meanwhile<K>(i);
     T* place = room.e + (Keep ? i : i & step);
@@ -310,29 +309,23 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     for_rest<G, T>(0, last * kWidth<T>, [&](auto size, int64_t, int) INLINE_LAMBDA {
       sums.template add<decltype(size)::value>(settled);
     });
-  if constexpr (Looks) {
-    for (int k = 1; k < G; ++k) top[0] = larger(top[k], top[0]);
-    *largest = top[0];
-  }
+  if constexpr (Looks) *largest = top;
   return sums;
 }
 
 // The two halves of it, for rows so short that doing both at once would wait for every sum.
 template <bool Tempered, class T, class Beside>
 INLINE vec<T> exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Beside& beside) {
-  constexpr int G = kGroup<T>;
-  vec<T> top[G];
-  for (int k = 0; k < G; ++k) top[k] = splat(-std::numeric_limits<T>::infinity());
+  vec<T> top = splat(-std::numeric_limits<T>::infinity());
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
-    EACH top[k] = larger(v.v[k], top[k]);
+    EACH top = larger(v.v[k], top);
     v = exp_scaled<false, Tempered>(v, frame);
     beside.template meanwhile<K>(i);
     EACH store(e + i + k * kWidth<T>, v.v[k]);
   });
-  for (int k = 1; k < G; ++k) top[0] = larger(top[k], top[0]);
-  return top[0];
+  return top;
 }
 
 template <class T>
