@@ -174,7 +174,7 @@ class Batch {
   // Exponentials that wait have two places by turns, each with a vector of room before it.
   template <class Map>
   T* place_of_kept(bool keeps, Outgoing<T, Map>* outgoing) const {
-    if (!keeps) return scratch<T, Kept>(2 * kGroup<T> * W);
+    if (!keeps) return scratch<T, Kept>(Room<T>::kPassing);
     const int64_t rows = kBatch * room_;
     if (!outgoing) return scratch<T, Kept>(rows);
     T* first = scratch<T, Kept>(2 * (W + rows)) + W;

@@ -270,12 +270,14 @@ struct Ahead {
 };
 
 // Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
-// again would stall: either there is room for them (see `padded`), or the last, partial group goes
-// to `tail`.
+// again would stall: either there is room for them (see `padded`), or all groups also pass through
+// `passing`, two by turns, from where they are summed and where a last, partial group stays.
 template <class T>
 struct Room {
   T* e = nullptr;
-  T* tail = nullptr;
+  T* passing = nullptr;
+
+  static constexpr int64_t kPassing = 2 * kGroup<T> * kWidth<T>;
 };
 
 // e[i] = exp(x[i] / T) in the frame, summed.  If not Keep, there is room for two groups.  A group
@@ -299,7 +301,10 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
     v = exp_scaled<Shifted, Tempered>(v, frame);
     beside.template meanwhile<K>(i);
     T* place = room.e + (Keep ? i : i & step);
-    if (Keep && room.tail && count != step) place = room.tail;
+    if (Keep && room.passing) {
+      if (count == step) EACH store(place + k * kWidth<T>, v.v[k]);
+      place = room.passing + (i & step);
+    }
     EACH store(place + k * kWidth<T>, v.v[k]);
     if (settled) sums.template add<G>(settled);
     settled = place;
@@ -400,7 +405,7 @@ bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, R
 template <class T>
 State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
                    const Ahead<T>& ahead = {}) {
-  alignas(kVectorBytes) T passing[2 * kGroup<T> * kWidth<T>];
+  alignas(kVectorBytes) T passing[Room<T>::kPassing];
   const bool keeps = keep.e != nullptr;
   const Room<T> room = keeps ? keep : Room<T>{passing};
   if constexpr (sizeof(T) == 4) {

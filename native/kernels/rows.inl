@@ -77,22 +77,23 @@ Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behin
   if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
     return ahead;
   ahead.next = (const char*)behind;
-  if (keep.tail)
+  if (keep.passing)
     ahead.result = (const char*)(keep.e + (behind - x));
   else if (job.n <= kChunk)
     ahead.result = slice.y;
   return ahead;
 }
 
-// Room in the result for the exponentials of a chunk; `settle` brings the tail home.
+// Room in the result for the exponentials of a chunk; `settle` brings the last of them home.
 template <class T>
 Room<T> room_in(T* result) {
-  return {result, scratch<T, Kept>(padded<T>(kGroup<T> * kWidth<T>))};
+  return {result, scratch<T, Kept>(Room<T>::kPassing)};
 }
 template <class T>
 void settle(const Room<T>& room, int64_t n) {
-  const int64_t tail = n % (kGroup<T> * kWidth<T>);
-  std::memcpy(room.e + (n - tail), room.tail, size_t(tail) * sizeof(T));
+  constexpr int64_t step = Room<T>::kPassing / 2;
+  const int64_t whole = n / step * step;
+  std::memcpy(room.e + whole, room.passing + (whole & step), size_t(n - whole) * sizeof(T));
 }
 
 template <class D, class T>
