@@ -1,9 +1,10 @@
 // The state of a reduction: all that a slice leaves behind for the map that follows.
 //
 // sum over entries of exp(x / T) = (s + s_lo) 2^n exp(shift), with shift 0 unless the entries are
-// so large that powers of two would lose bits.  States merge, which gives chunks, threads and
-// streams; the idea is Milakov & Gimelshein's online normalizer, arXiv 1805.02867.  Scalar code,
-// compiled for the baseline.
+// so large that powers of two would lose bits.  Of float entries s is a constant times that
+// (exp_constants::unit), so that only quotients of sums mean something.  States merge, which gives
+// chunks, threads and streams; the idea is Milakov & Gimelshein's online normalizer, arXiv
+// 1805.02867.  Scalar code, compiled for the baseline.
 #pragma once
 
 #include <cstdint>

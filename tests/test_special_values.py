@@ -228,6 +228,26 @@ def test_gradient_of_a_constant_limit_is_zero(kernels, x, options):
         assert not getattr(sm, name)(np.array(x, float), np.array([3.0, 1, 2]), **options).any()
 
 
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("length", [3, 70])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_temperatures_near_their_limits(kernels, dtype, length, rows):
+    """Reciprocals that are out of the range of the entries, and products that are."""
+    x = np.zeros((rows, length), dtype)
+    x[:, 0], x[:, 2] = 1, -inf
+    for axis, x in ((1, x), (0, x.T.copy())):
+        for cold in (1e-39, 1e-45, 1e-300, 1e-310, 5e-324):
+            p = np.moveaxis(sm.softmax(x, axis, temperature=cold), axis, 1)
+            logs = np.moveaxis(sm.log_softmax(x, axis, temperature=cold), axis, 1)
+            assert np.array_equal(p, np.eye(1, length, dtype=dtype).repeat(rows, 0)), cold
+            assert (logs[:, 0] == 0).all()
+            assert (logs[:, 1:] < -1e38).all()
+        for hot in (1e37, 1e38, 1e300, 1e307, 1.7e308):
+            p = np.moveaxis(sm.softmax(x, axis, temperature=hot), axis, 1)
+            assert (p[:, 2] == 0).all(), hot
+            np.testing.assert_allclose(np.delete(p, 2, 1), 1 / (length - 1), rtol=1e-6)
+
+
 @pytest.mark.parametrize("temperature", [-1.0, nan, -inf, [1.0, -2.0]])
 @pytest.mark.parametrize("function", having("map", "reduction", keyword="temperature"), ids=str)
 def test_impossible_temperature(kernels, function, temperature):

@@ -1,6 +1,6 @@
 // The column traversal: a tile of neighbouring slices at once, one per lane, for an axis that is
-// not the contiguous one.  The tile is read row by row and stays in the cache between the maximum,
-// the sum and the map.
+// not the contiguous one.  The tile is read row by row.  Of floats once, in a guessed frame; else
+// it stays in the cache between the maximum and the sum.  What the map needs again is kept near.
 
 template <class D, class T>
 struct Tile {
@@ -10,8 +10,7 @@ struct Tile {
   int64_t y_step;
   T* kept;    // room for the exponentials, K vectors to a row; or null
   int64_t n;  // rows of the tile = entries of a slice
-  // What to fetch meanwhile, a part with each row of the tile: the next tile's entries and where
-  // this one's results go.
+  // What to fetch meanwhile, row by row: the next tile's entries and where this one's results go.
   const D* next = nullptr;
   int64_t next_step = 0;
   const D* result = nullptr;
@@ -96,12 +95,12 @@ struct ColumnSums<double, K> {
   }
 };
 
-// Asks for the lines of a row of a tile, one more where it begins within a line.
-template <int Bytes, bool Write, int Locality>
-INLINE void fetch_row(const void* p) {
-  for (int line = 0; line < Bytes; line += 64)
+// Asks for all lines of a row of a tile: one more where it begins within a line.
+template <bool Write, int Locality>
+INLINE void fetch_lines(const void* p, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64)
     __builtin_prefetch((const char*)p + line, Write, Locality);
-  __builtin_prefetch((const char*)p + Bytes - 1, Write, Locality);
+  __builtin_prefetch((const char*)p + bytes - 1, Write, Locality);
 }
 
 // Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
@@ -119,7 +118,7 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   const bool far = tile.x_step > K * kWidth<T>;
   constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
   for (int64_t i = 0; i < tile.n; ++i) {
-    if (far) fetch_row<bytes, false, 3>(tile.x + (i + kRowsAhead) * tile.x_step);
+    if (far) fetch_lines<false, 3>(tile.x + (i + kRowsAhead) * tile.x_step, bytes);
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
     if (copies) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
@@ -127,8 +126,9 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   return m;
 }
 
-// Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they lie,
-// and the largest of each column is looked for on the way; else from their copy, if there is one.
+// Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they
+// lie, and the largest of each column is looked for on the way; else from their copy, if there is
+// one.
 template <bool Keep, bool Looks, class D, class T, int K, bool Tempered>
 void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
@@ -149,13 +149,13 @@ void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
-        fetch_row<bytes, false, 3>(tile.x + ahead * tile.x_step);
+        fetch_lines<false, 3>(tile.x + ahead * tile.x_step, bytes);
       else if (tile.next)
-        fetch_row<bytes, false, 3>(tile.next + (ahead - tile.n) * tile.next_step);
+        fetch_lines<false, 3>(tile.next + (ahead - tile.n) * tile.next_step, bytes);
     } else if (tile.next) {
-      fetch_row<bytes, false, 2>(tile.next + i * tile.next_step);
+      fetch_lines<false, 2>(tile.next + i * tile.next_step, bytes);
     }
-    if (tile.result) fetch_row<bytes, true, 2>(tile.result + i * tile.result_step);
+    if (tile.result) fetch_lines<true, 2>(tile.result + i * tile.result_step, bytes);
     EACH store(place + k * kWidth<T>, e.v[k]);
     return e;
   };
@@ -251,30 +251,35 @@ bool finish_tile(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Temper
   return true;
 }
 
+// Columns of floats as long as this are read once, their frames guessed from their first entries as
+// those of long rows are (`reduce_guessing`).  Not for a log_softmax, which needs the copy.
+constexpr int64_t kGuessedColumn = 64, kFirstRows = 4;
+
 // Largest entries of the first rows.
 template <int K, class D, class T>
 INLINE group<T, K> first_max(const Tile<D, T>& tile, int count) {
   group<T, K> m = tile.template row<K>(0, count);
-  for (int64_t i = 1; i < 4; ++i) {
+  for (int64_t i = 1; i < kFirstRows; ++i) {
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
   }
   return m;
 }
 
-// Columns of floats as long as this are read once, their frames guessed from their first entries as
-// those of long rows are (`reduce_guessing`).
-constexpr int64_t kGuessedColumn = 64;
-
 template <int K, class D, class T, bool Tempered>
 bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
-  if (sizeof(T) == 8 || tile.n < kGuessedColumn || job.op == Op::log_softmax) return false;
-  lanes.max = first_max<K>(tile, lanes.count);
-  if (!lanes.find_frames()) return false;
-  group<T, K> largest;
-  tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
-            : sum_columns<false, true>(tile, lanes, &largest);
-  return lanes.find_max(largest);
+  if constexpr (sizeof(T) == 4) {
+    // Entries that are overwritten could not be read again.
+    const bool overwrites = (const void*)tile.kept == tile.x;
+    if (tile.n < kGuessedColumn || overwrites || job.op == Op::log_softmax) return false;
+    lanes.max = first_max<K>(tile, lanes.count);
+    if (!lanes.find_frames()) return false;
+    group<T, K> largest;
+    tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
+              : sum_columns<false, true>(tile, lanes, &largest);
+    return lanes.find_max(largest);
+  }
+  return false;
 }
 
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the

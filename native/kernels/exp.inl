@@ -8,7 +8,7 @@
 // 2001.04438.
 //
 // The floats of slices go down to eighths of a power of two, |r| <= 0.044, so that three terms of
-// the polynomial do (a table of powers: Tang, ACM TOMS 15, 1989).  A table of eight is one register.
+// the polynomial do (a table of powers: Tang, ACM TOMS 15, 1989), which one register holds.
 
 template <class T>
 struct exp_constants;
@@ -37,11 +37,11 @@ struct exp_constants<float> {
 #endif
   static constexpr float poly[] = {0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b8ep-5f, 0x1.123d3ap-7f,
                                    0x1.685eecp-10f};
-  // (exp(r) - 1 - r) / r^2 for r up to half an eighth of ln 2; relative error 2^-32.
+  // (exp(r) - 1 - r) / r^2 for r up to half an eighth of ln 2: exp(r) with relative error 2^-32.
   static constexpr float near[] = {0x1p-1f, 0x1.555c7ep-3f, 0x1.555dacp-5f};
   // The bits of 2^(j/8) times 0x1.89cb7cp+0, but for those of an exponent in eighths: j << 20.  Of
   // all floats this factor rounds the eight best, to a twentieth of half a unit.  It stands in all
-  // exponentials of a slice and cancels in their quotients. Twice, for indices of four bits.
+  // exponentials of a slice and cancels in their quotients.  Twice, for indices of four bits.
   alignas(64) static constexpr int32_t powers[16] = {
       0x44e5be, 0x46b7da, 0x4a26de, 0x4f5829, 0x4b3a3e, 0x47d424, 0x459202, 0x448e45,
       0x44e5be, 0x46b7da, 0x4a26de, 0x4f5829, 0x4b3a3e, 0x47d424, 0x459202, 0x448e45};
@@ -86,8 +86,9 @@ INLINE group<T, 1> single(vec<T> v) {
 
 #define EACH _Pragma("GCC unroll 8") for (int k = 0; k < K; ++k)
 
-// How entries are turned into numbers near 1: exp((x - shift) / temperature) 2^(headroom - N).  One
-// frame for all vectors of a group (F = 1: a row), or one for each (F = K: columns).
+// How entries are turned into numbers near 1: exp((x - shift) / temperature) 2^(headroom - N), for
+// floats times `unit`.  One frame for all vectors of a group (F = 1: a row), or one for each (F =
+// K: columns).
 template <class T, int F = 1>
 struct Frame {
   group<T, F> shift;    // 0, or the maximum where that is beyond `direct`
@@ -104,9 +105,9 @@ template <bool Shifted, bool Tempered, class T, int K, int F>
 INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& frame,
                                    group<T, K>& power, group<T, K>& lost) {
   using C = exp_constants<T>;
-  group<T, K> z, low, t, n, exact, r;
-  EACH z.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
-  EACH z.v[k] = larger(OF(floor), z.v[k]);
+  group<T, K> entry, z, low, t, n, exact, r;
+  EACH entry.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
+  EACH z.v[k] = larger(OF(floor), entry.v[k]);
   if constexpr (Tempered) {
     group<T, K> d = z;
     EACH z.v[k] = d.v[k] * OF(inverse);
@@ -135,6 +136,8 @@ INLINE group<T, K> reduce_argument(const group<T, K>& x, const Frame<T, F>& fram
 #endif
   // The integer in t is relative to N and biased: moved up it is the power of two.
   EACH power.v[k] = (vec<T>)((vec<bits<T>>)t.v[k] << C::mantissa);
+  // At temperatures so high that the floor is out of range -inf is below it all the same.
+  if constexpr (Tempered) EACH power.v[k] = entry.v[k] < OF(floor) ? splat(T(0)) : power.v[k];
   return r;
 }
 
@@ -155,7 +158,7 @@ template <bool Shifted, bool Tempered, int K, int F>
 INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
                                   group<float, K>* lost = nullptr) {
   using C = exp_constants<float>;
-  group<float, K> d, z, low, t, n, r, q, square, power, e;
+  group<float, K> d, z, low, t, n, r, q, square, p, power, e;
   EACH d.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
   z = d;
   if constexpr (Tempered) {
@@ -169,14 +172,14 @@ INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F
     EACH r.v[k] = fma(n.v[k], splat(-C::ln2[i]), r.v[k]);
   if constexpr (Tempered) EACH r.v[k] = r.v[k] + low.v[k];
   // The integer in t is relative to N and biased: moved up it is the exponent.
-  EACH power.v[k] = (vec<float>)(((vec<int32_t>)t.v[k] << (C::mantissa - C::eighths)) +
-                                 look_up(C::powers, (vec<int32_t>)t.v[k]));
+  EACH power.v[k] = (vec<float>)(((vec<uint32_t>)t.v[k] << (C::mantissa - C::eighths)) +
+                                 (vec<uint32_t>)look_up(C::powers, (vec<int32_t>)t.v[k]));
   EACH q.v[k] = fma(r.v[k], splat(C::near[2]), splat(C::near[1]));
   EACH q.v[k] = fma(q.v[k], r.v[k], splat(C::near[0]));
   EACH square.v[k] = r.v[k] * r.v[k];
-  EACH r.v[k] = fma(q.v[k], square.v[k], r.v[k]);
-  EACH e.v[k] = fma(power.v[k], r.v[k], power.v[k]);
-  if (lost) EACH lost->v[k] = fma(power.v[k], r.v[k], power.v[k] - e.v[k]);
+  EACH p.v[k] = fma(q.v[k], square.v[k], r.v[k]);
+  EACH e.v[k] = fma(power.v[k], p.v[k], power.v[k]);
+  if (lost) EACH lost->v[k] = fma(power.v[k], p.v[k], power.v[k] - e.v[k]);
   EACH e.v[k] = d.v[k] < OF(floor) ? splat(0.0f) : e.v[k];
   return e;
 }

@@ -1,10 +1,10 @@
 // Reduce: one chunk of a contiguous row to its state.
 //
-// Two readings of the chunk: its maximum, then the sum of the scaled exponentials, which may be
-// kept for the map.  float terms are summed in double, double terms in compensated pairs, always in
-// the same sixteen lanes (entry i goes to lane i mod 16) and the same final tree, on every
-// instruction set and in every traversal, so that nothing about the machine or the batch changes a
-// bit.
+// Two readings of the chunk, one where its frame can be guessed: its maximum, then the sum of the
+// scaled exponentials, which may be kept for the map.  float terms are summed in double, double
+// terms in compensated pairs, always in the same sixteen lanes (entry i goes to lane i mod 16) and
+// the same final tree, on every instruction set and in every traversal, so that nothing about the
+// machine or the batch changes a bit.
 
 constexpr int kLanes = 16;
 
@@ -199,8 +199,10 @@ struct Inverse {
   static Inverse of(double temperature) {
     Inverse inverse;
     if (temperature != 1) {
-      double reciprocal = 1 / temperature;
+      const double reciprocal = 1 / temperature;
       inverse.tempered = true;
+      inverse.hi = std::numeric_limits<T>::max();
+      if (reciprocal > double(inverse.hi)) return inverse;  // all but the largest vanish
       inverse.hi = T(reciprocal);
       inverse.lo = sizeof(T) == 4 ? T(reciprocal - double(inverse.hi))
                                   : T(std::fma(-reciprocal, temperature, 1.0) * reciprocal);
@@ -233,7 +235,7 @@ INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, State& unit) {
   return frame;
 }
 
-// What a chunk's entries leave behind, still scaled by 2^headroom.
+// What a chunk's entries leave behind, still scaled as the exponentials are.
 struct ScaledSum {
   Pair sum, top;
   double kept;
@@ -246,11 +248,10 @@ template <bool Shifted, bool Tempered, class T>
 INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
   group<T, 1> pair_hi, pair_lo;
   exp_scaled_pair<Shifted, Tempered>(single<T>(splat(m)), frame, pair_hi, pair_lo);
-  const T kept = exp_scaled<Shifted, Tempered>(single<T>(splat(m)), frame).v[0][0];
   const T hi = pair_hi.v[0][0], lo = pair_lo.v[0][0];
-  const double error = double(hi - kept) + double(lo);
-  if constexpr (sizeof(T) == 4) return {{sum.hi + error, 0}, {double(hi) + double(lo), 0}, kept};
-  const double low = sum.lo + error, total = sum.hi + low;
+  if constexpr (sizeof(T) == 4) return {{sum.hi + double(lo), 0}, {double(hi) + double(lo), 0}, hi};
+  const T kept = exp_scaled<Shifted, Tempered>(single<T>(splat(m)), frame).v[0][0];
+  const double low = sum.lo + ((hi - kept) + lo), total = sum.hi + low;
   return {{total, low - (total - sum.hi)}, {hi, lo}, kept};
 }
 

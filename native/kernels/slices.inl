@@ -43,7 +43,7 @@ struct SliceLanes {
   int count;  // lanes that exist
   group<T, K> max, kept;
   Frame<T, K> frame;
-  vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // scaled by 2^headroom
+  vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
@@ -53,7 +53,8 @@ struct SliceLanes {
       const vec<T> z = max.v[k] * frame.inverse.v[k];
       ordinary &= all_of<T>((z > -C::direct) & (z < C::direct), count - k * W);
       const vec<T> power = (z * C::log2e + C::magic) - C::magic;
-      const vec<T> floor = (power + T(C::frame_lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
+      const vec<T> floor =
+          (power + T(C::frame_lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
       frame.floor.v[k] = floor > lowest ? floor : lowest;
       frame.rounder.v[k] = C::frame_magic - power + T(C::headroom + C::bias);
       frame.shift.v[k] = splat(T(0));
@@ -76,25 +77,26 @@ struct SliceLanes {
 
   // From the sums as they were added up: see `corrected` in reduce.inl.
   void correct() {
-    group<T, K> hi, lo, error;
+    group<T, K> hi, lo;
     exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
-    kept = exp_scaled<false, Tempered>(max, frame);
-    EACH error.v[k] = hi.v[k] - kept.v[k];
-    vec<double> wide_error[M], wide_lo[M];
-    widen(error, wide_error);
+    vec<double> wide_lo[M];
     widen(lo, wide_lo);
     widen(hi, top);
-    for (int j = 0; j < M; ++j) {
-      const vec<double> e = wide_error[j] + wide_lo[j];
-      if constexpr (sizeof(T) == 4) {
-        sum[j] = sum[j] + e;
+    if constexpr (sizeof(T) == 4) {
+      kept = hi;
+      for (int j = 0; j < M; ++j) {
+        sum[j] = sum[j] + wide_lo[j];
         top[j] = top[j] + wide_lo[j];
         top_lo[j] = splat(0.0);
-      } else {
+      }
+    } else {
+      kept = exp_scaled<false, Tempered>(max, frame);
+      for (int j = 0; j < M; ++j) {
+        const vec<double> e = (hi.v[j] - kept.v[j]) + lo.v[j];
         const vec<double> low = sum_lo[j] + e, total = sum[j] + low;
         sum_lo[j] = low - (total - sum[j]);
         sum[j] = total;
-        top_lo[j] = wide_lo[j];
+        top_lo[j] = lo.v[j];
       }
     }
   }

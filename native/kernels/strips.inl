@@ -196,11 +196,7 @@ void neighbours_to_lines(const char* p, int64_t along, int64_t n, int count, T* 
                          T pad) {
   const int64_t room = lines_of(n) * width;
   for (int64_t i = 0; i < n; ++i, p += along) {
-    // As in columns.inl.
-    const char* ahead = p + 16 * along;
-    const int64_t bytes = count * int64_t(sizeof(D));
-    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(ahead + byte);
-    __builtin_prefetch(ahead + bytes - 1);
+    fetch_lines<false, 3>(p + kRowsAhead * along, count * int64_t(sizeof(D)));
     read_line<D>(p, count, lines + i * width, width, room);
   }
   for (int s = 0; s * width < count; ++s)

@@ -81,8 +81,8 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
-// look_up takes from a table of eight, which stands there twice, by the last three bits of an index.
-// bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
+// look_up takes from a table of eight, which stands there twice, by the last three bits of an
+// index. bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -298,7 +298,8 @@ INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
 INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
   // Bytes 4 i .. 4 i + 3 of the table for each index i.
   const vec<uint32_t> bytes = (vec<uint32_t>)(index & 7) * 0x04040404u + 0x03020100u;
-  const uint8x16x2_t powers = {vld1q_u8((const uint8_t*)table), vld1q_u8((const uint8_t*)table + 16)};
+  const uint8x16x2_t powers = {vld1q_u8((const uint8_t*)table),
+                               vld1q_u8((const uint8_t*)table + 16)};
   return (vec<int32_t>)vqtbl2q_u8(powers, (uint8x16_t)bytes);
 }
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
