@@ -12,7 +12,7 @@
 namespace softmax {
 
 // Smaller results are the C library's, which keeps their memory itself.
-inline constexpr size_t kLargeResult = size_t(1) << 18;
+inline constexpr size_t kLargeResult = size_t(1) << 16;
 
 // Never throw; null where there is no memory. Any number of threads, and children of fork.
 void* take_memory(size_t bytes);
