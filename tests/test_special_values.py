@@ -233,9 +233,9 @@ def test_gradient_of_a_constant_limit_is_zero(kernels, x, options):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_temperatures_near_their_limits(kernels, dtype, length, rows):
     """Reciprocals that are out of the range of the entries, and products that are."""
-    x = np.zeros((rows, length), dtype)
-    x[:, 0], x[:, 2] = 1, -inf
-    for axis, x in ((1, x), (0, x.T.copy())):
+    wide = np.zeros((rows, length), dtype)
+    wide[:, 0], wide[:, 2] = 1, -inf
+    for axis, x in ((1, wide), (0, wide.T.copy())):
         for cold in (1e-39, 1e-45, 1e-300, 1e-310, 5e-324):
             p = np.moveaxis(sm.softmax(x, axis, temperature=cold), axis, 1)
             logs = np.moveaxis(sm.log_softmax(x, axis, temperature=cold), axis, 1)

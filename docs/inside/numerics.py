@@ -68,8 +68,8 @@ plt.show()
 # is written as a rounded number and a small rest, and a fused multiply-add forms
 # :math:`x - n \cdot \text{hi}` without any error, because the result has few enough bits to be
 # exact; only the rest rounds, and it is small (Cody and Waite). :math:`e^r` is a short polynomial
-# near 1. Nothing has been magnified. (For float32 the kernels let n be a multiple of one eighth: the
-# eight powers :math:`2^{j/8}` fill one register, and the polynomial needs three terms less.)
+# near 1. Nothing has been magnified. (For float32 the kernels let n be a multiple of one eighth:
+# the eight powers :math:`2^{j/8}` fit one register, and the polynomial needs three terms less.)
 #
 # What the maximum is for, keeping the numbers in range, a power of two does just as well, and
 # exactly. With N the largest n,
