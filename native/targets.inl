@@ -61,6 +61,7 @@ SOFTMAX_PRAGMA(GCC target(SOFTMAX_OPTIONS))
 
 namespace softmax::SOFTMAX_TARGET {
 #include "kernels/vec.inl"
+#include "kernels/arithmetic.inl"
 #include "kernels/exp.inl"
 #include "kernels/log.inl"
 #include "kernels/reduce.inl"
