@@ -98,7 +98,7 @@ class Plan {
  private:
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
   // (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 60;
+  static constexpr int64_t kFewSlices = 8, kShortRow = 112;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows, and
   // longer columns would not fit a strip and its exponentials in 1 MiB.
   static constexpr int64_t kShortStrip = 256, kLongStrip = 4096;

@@ -117,7 +117,7 @@ def test_a_masked_slice_alone_or_among_others(kernels, name, dtype, shape, axis)
             assert bits(np.atleast_1d(alone)) == bits(result)
 
 
-@pytest.mark.parametrize("columns", [100, 999, 1000, 1008])
+@pytest.mark.parametrize("columns", [26, 100, 112, 120, 999, 1000, 1008])
 @pytest.mark.parametrize("offset", [0, 3])
 @pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

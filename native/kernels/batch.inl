@@ -62,6 +62,7 @@ class Batch {
     if (guesses_ && !find_max()) return false;
     // Beside a nan, what takes no part is still 0.
     if (job_.where.data && !lanes_.are_numbers()) return false;
+    lanes_.find_top();
     lanes_.correct();
     if (job_.notes && !lanes_.note(*job_.notes, first_)) return false;
     if (job_.op == Op::softmax) return scale_rows(outgoing);

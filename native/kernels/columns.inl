@@ -15,9 +15,13 @@ struct Tile {
   int64_t next_step = 0;
   const D* result = nullptr;
   int64_t result_step = 0;
-  bool streams = false;  // whole aligned lines of results go past the caches
+  Delivery<T> outgoing = {};  // what to stream meanwhile
+  bool streams = false;       // whole aligned lines of results go past the caches
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
+
+  // One that fits in the first-level cache, and the next with it.
+  INLINE bool is_small() const { return n <= 128; }
 
   template <int K>
   static constexpr int kRowBytes = K * kWidth<T> * int(sizeof(D));
@@ -39,58 +43,99 @@ struct Tile {
   }
 };
 
-// Sixteen running sums for each of the K vectors of columns.  Row i goes to lane i mod 16, so that
-// of a short tile some lanes stay empty and take no part in the final tree.
-template <class T, int K>
-struct ColumnSums;
+// The running sums of a vector of columns, and what rounding took from them.
+template <class T>
+struct ColumnSum;
 
-template <int K>
-struct ColumnSums<float, K> {
-  vec<double> lane[kLanes][2 * K];
+template <>
+struct ColumnSum<float> {
+  vec<double> low, high;
 
-  INLINE void start(int l, const group<float, K>& e) { widen(e, lane[l]); }
-  // From memory: cheaper than taking registers apart.
-  INLINE void add(int l, const float* e) {
-    _Pragma("GCC unroll 16") for (int k = 0; k < 2 * K; ++k) lane[l][k] =
-        lane[l][k] + load_wide(e + k * kWidth<double>);
+  static INLINE ColumnSum of(const float* e) {
+    return {load_wide(e), load_wide(e + kWidth<double>)};
   }
-  INLINE void total(int used, vec<double>* sum, vec<double>* low) {
-    for (int half = kLanes / 2; half >= 1; half /= 2)
-      for (int i = 0; i < half && i + half < used; ++i)
-        for (int k = 0; k < 2 * K; ++k) lane[i][k] = lane[i][k] + lane[i + half][k];
-    for (int k = 0; k < 2 * K; ++k) sum[k] = lane[0][k], low[k] = splat(0.0);
+  INLINE ColumnSum with(const ColumnSum& other) const {
+    return {low + other.low, high + other.high};
+  }
+  INLINE void add(const float* e) { *this = with(of(e)); }
+  INLINE ColumnSum settled() const { return *this; }
+  INLINE void total(vec<double>* hi, vec<double>* lo) const {
+    hi[0] = low, hi[1] = high;
+    lo[0] = lo[1] = splat(0.0);
   }
 };
 
-template <int K>
-struct ColumnSums<double, K> {
-  vec<double> lane[kLanes][K], error[kLanes][K];
+template <>
+struct ColumnSum<double> {
+  vec<double> sum, error;
 
-  INLINE void start(int l, const group<double, K>& e) {
-    EACH {
-      lane[l][k] = Sums<double>::start + e.v[k];
-      error[l][k] = e.v[k] - (lane[l][k] - Sums<double>::start);
+  static INLINE ColumnSum of(const double* e) {
+    ColumnSum first = {splat(Sums<double>::start), splat(0.0)};
+    first.add(e);
+    return first;
+  }
+  INLINE void add(const double* e) {
+    const vec<double> term = load(e), longer = sum + term;
+    error = error + (term - (longer - sum));
+    sum = longer;
+  }
+  INLINE ColumnSum settled() const { return {sum - Sums<double>::start, error}; }
+  INLINE ColumnSum with(const ColumnSum& other) const {
+    const vec<double> s = sum + other.sum, t = s - sum;
+    return {s, (error + other.error) + ((sum - (s - t)) + (other.sum - t))};
+  }
+  INLINE void total(vec<double>* hi, vec<double>* lo) const {
+    *hi = sum + error;
+    *lo = error - (*hi - sum);
+  }
+};
+
+// The sums of a tile's columns: sixteen for each vector of them, of which row i goes to sum i mod
+// 16, so that of a short tile some stay empty and take no part in the final tree.  Rows come in
+// blocks, from memory, whose sums pass through registers.
+template <class T, int K>
+class ColumnSums {
+  static constexpr int columns = K * kWidth<T>;
+
+  ColumnSum<T> lane_[K][kLanes];
+
+  // Sum l of vector k with the rows of a block that belong to it.
+  template <bool First>
+  INLINE ColumnSum<T> lane(const T* e, int64_t rows, int k, int l) const {
+    ColumnSum<T> sum = First ? ColumnSum<T>::of(e + l * columns) : lane_[k][l];
+    for (int64_t i = First ? l + kLanes : l; i < rows; i += kLanes) sum.add(e + i * columns);
+    return sum;
+  }
+
+  // The tree over the sums L, L + Step, L + 2 Step ... below `used`.
+  template <bool First, int L, int Step>
+  INLINE ColumnSum<T> tree(const T* e, int64_t rows, int k, int used) const {
+    if constexpr (Step == kLanes) {
+      return lane<First>(e, rows, k, L).settled();
+    } else {
+      const ColumnSum<T> first = tree<First, L, 2 * Step>(e, rows, k, used);
+      return L + Step < used ? first.with(tree<First, L + Step, 2 * Step>(e, rows, k, used))
+                             : first;
     }
   }
-  INLINE void add(int l, const double* e) {
-    EACH {
-      const vec<double> term = load(e + k * kWidth<double>), sum = lane[l][k] + term;
-      error[l][k] = error[l][k] + (term - (sum - lane[l][k]));
-      lane[l][k] = sum;
-    }
+
+ public:
+  static constexpr int64_t kBlock = 4 * kLanes;
+
+  // A whole block.
+  template <bool First>
+  void add(const T* e) {
+    for (int k = 0; k < K; ++k)
+      for (int l = 0; l < kLanes; ++l) lane_[k][l] = lane<First>(e + k * kWidth<T>, kBlock, k, l);
   }
-  INLINE void total(int used, vec<double>* sum, vec<double>* low) {
-    EACH {
-      vec<double> a[kLanes], b[kLanes];
-      for (int i = 0; i < used; ++i) a[i] = lane[i][k] - Sums<double>::start, b[i] = error[i][k];
-      for (int half = kLanes / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half && i + half < used; ++i) {
-          vec<double> s = a[i] + a[i + half], t = s - a[i];
-          b[i] = (b[i] + b[i + half]) + ((a[i] - (s - t)) + (a[i + half] - t));
-          a[i] = s;
-        }
-      sum[k] = a[0] + b[0];
-      low[k] = b[0] - (sum[k] - a[0]);
+
+  // With the last rows, a block at most.
+  template <bool First>
+  INLINE void total(const T* e, int64_t rows, vec<double>* sum, vec<double>* low) const {
+    const int used = First ? int(std::min<int64_t>(rows, kLanes)) : kLanes;
+    for (int k = 0; k < K; ++k) {
+      const int at = k * kWide<T, 1>;
+      tree<First, 0, 1>(e + k * kWidth<T>, rows, k, used).total(sum + at, low + at);
     }
   }
 };
@@ -130,22 +175,24 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
 // lie, and the largest of each column is looked for on the way; else from their copy, if there is
 // one.
 template <bool Keep, bool Looks, class D, class T, int K, bool Tempered>
-void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
+void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
-  ColumnSums<T, K> sums;
+  // Copies, which no store can change.
+  const Tile<D, T> tile = of;
+  const Frame<T, K> frame = lanes.frame;
+  const int count = lanes.count;
+  using Sums = ColumnSums<T, K>;
+  Sums sums;
   constexpr int columns = K * kWidth<T>;
-  alignas(kVectorBytes) T passing[2][columns];
-  T* place = nullptr;
+  alignas(kVectorBytes) T passing[Keep ? 1 : Sums::kBlock * columns];
   group<T, K> top;
   EACH top.v[k] = splat(-std::numeric_limits<T>::infinity());
   constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
-  const auto exponentials = [&](int64_t i) INLINE_LAMBDA {
-    const group<T, K> v = Keep && !Looks
-                              ? load_group<K>(tile.kept + i * columns, columns, splat(T(0)))
-                              : tile.template row<K>(i, lanes.count);
+  const auto exponentiate = [&](int64_t i, T* place) INLINE_LAMBDA {
+    const group<T, K> v = Keep && !Looks ? load_group<K>(place, columns, splat(T(0)))
+                                         : tile.template row<K>(i, count);
     if constexpr (Looks) EACH top.v[k] = larger(v.v[k], top.v[k]);
-    const group<T, K> e = exp_scaled<false, Tempered>(v, lanes.frame);
-    place = Keep ? tile.kept + i * columns : passing[i & 1];
+    const group<T, K> e = exp_scaled<false, Tempered>(v, frame);
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
@@ -153,23 +200,25 @@ void sum_columns(const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
       else if (tile.next)
         fetch_lines<false, 3>(tile.next + (ahead - tile.n) * tile.next_step, bytes);
     } else if (tile.next) {
-      fetch_lines<false, 2>(tile.next + i * tile.next_step, bytes);
+      const D* next = tile.next + i * tile.next_step;
+      tile.is_small() ? fetch_lines<false, 3>(next, bytes) : fetch_lines<false, 2>(next, bytes);
     }
     if (tile.result) fetch_lines<true, 2>(tile.result + i * tile.result_step, bytes);
+    tile.outgoing.template deliver<K>(i * columns);
     EACH store(place + k * kWidth<T>, e.v[k]);
-    return e;
   };
-  const int used = int(tile.n < kLanes ? tile.n : kLanes);
-  for (int l = 0; l < used; ++l) sums.start(l, exponentials(l));
-  // Later rows are added one step behind, when their stores have settled.
-  const T* settled = nullptr;
-  for (int64_t i = kLanes; i < tile.n; ++i) {
-    exponentials(i);
-    if (settled) sums.add(int((i - 1) % kLanes), settled);
-    settled = place;
+  for (int64_t i = 0; i < tile.n; i += Sums::kBlock) {
+    const int64_t rows = std::min(tile.n - i, Sums::kBlock);
+    T* e = Keep ? tile.kept + i * columns : passing;
+    for (int64_t r = 0; r < rows; ++r) exponentiate(i + r, e + r * columns);
+    const bool last = i + rows == tile.n;
+    if (i == 0)
+      last ? sums.template total<true>(e, rows, lanes.sum, lanes.sum_lo)
+           : sums.template add<true>(e);
+    else
+      last ? sums.template total<false>(e, rows, lanes.sum, lanes.sum_lo)
+           : sums.template add<false>(e);
   }
-  if (settled) sums.add(int((tile.n - 1) % kLanes), settled);
-  sums.total(used, lanes.sum, lanes.sum_lo);
   if constexpr (Looks) *largest = top;
 }
 
@@ -204,15 +253,12 @@ void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
 }
 
 template <class D, class T, int K, bool Tempered>
-void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
-                 const group<T, K>& hi, const group<T, K>& lo) {
+void write_logarithms(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
+                      const group<T, K>& hi, const group<T, K>& lo) {
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> v = tile.template row<K>(i, lanes.count);
-    EACH v.v[k] = centred<Tempered>(single<T>(v.v[k]), lanes.max.v[k], lanes.frame.inverse.v[k],
-                                    lanes.frame.inverse_lo.v[k])
-                      .v[0];
-    EACH v.v[k] = (v.v[k] - hi.v[k]) - lo.v[k];
+    EACH v.v[k] = lanes.logarithm(k, v.v[k], hi, lo);
     if constexpr (std::is_same_v<D, T>)
       if (tile.streams) {
         EACH stream(y + k * kWidth<T>, v.v[k]);
@@ -222,32 +268,42 @@ void log_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
   }
 }
 
-// The results of a tile whose sums are known; E is how its entries are stored.
-template <class E, class D, class T, int K, bool Tempered>
-bool finish_tile(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
+template <class D, class T, int K, bool Tempered>
+void write_scaled(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
+                  const LaneScale<T, K>& scale) {
+  if (!tile.kept)
+    exp_columns(tile, lanes, scale);
+  else
+    tile.streams ? scale_columns<true>(tile, lanes.count, scale)
+                 : scale_columns<false>(tile, lanes.count, scale);
+}
+
+template <class D, class T, int K>
+void write_singles(const Tile<D, T>& tile, int count, const group<T, K>& v) {
+  store_entries(tile.y, count, v);
+}
+
+// The results of a tile whose sums are known, written by `tile`; E is how its entries are stored.
+template <class E, class Tile, class T, int K, bool Tempered>
+bool finish_tile(const Job& job, const Tile& tile, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.notes && !lanes.note(*job.notes, first)) return false;
   if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
-    const LaneScale<T, K> scale = lanes.scale(job.notes, first);
-    if (!tile.kept)
-      exp_columns(tile, lanes, scale);
-    else
-      tile.streams ? scale_columns<true>(tile, lanes.count, scale)
-                   : scale_columns<false>(tile, lanes.count, scale);
+    write_scaled(tile, lanes, lanes.scale(job.notes, first));
     return true;
   }
   group<T, K> hi, lo;
   if (job.op == Op::log_softmax) {
     if (!lanes.log_rest(hi, lo)) return false;
-    log_columns(tile, lanes, hi, lo);
+    write_logarithms(tile, lanes, hi, lo);
     return true;
   }
   if (!lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); }))
     return false;
-  store_entries(tile.y, lanes.count, hi);
+  write_singles(tile, lanes.count, hi);
   return true;
 }
 
@@ -277,7 +333,9 @@ bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempe
     group<T, K> largest;
     tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
               : sum_columns<false, true>(tile, lanes, &largest);
-    return lanes.find_max(largest);
+    if (!lanes.find_max(largest)) return false;
+    lanes.find_top();
+    return true;
   }
   return false;
 }
@@ -292,6 +350,7 @@ bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) 
   if (sum_guessing(job, tile, lanes)) return finish_tile<E>(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
   if (!lanes.find_frames()) return false;
+  lanes.find_top();
   if constexpr (std::is_same_v<D, T>)
     if (tile.kept && job.op == Op::log_softmax) {
       Tile<D, T> copy = tile;

@@ -87,3 +87,73 @@ struct Passing {
     row.deliver_from(std::max<int64_t>((n + W - 1) / W * W - Lag, 0));
   }
 };
+
+// Entries in whole vectors that are to be streamed.
+template <class T>
+struct Delivery {
+  const T* from;
+  T* to;
+  int64_t count;
+
+  template <int K>
+  INLINE void deliver(int64_t i) const {
+    constexpr int W = kWidth<T>;
+    EACH if (i + k * W < count) stream(to + i + k * W, load(from + i + k * W));
+  }
+};
+
+struct Waiting;
+
+// Results of tiles of contiguous rows, which are contiguous, too: streamed while the next tile is
+// summed.
+template <class T>
+class OutgoingTile {
+  static constexpr int W = kWidth<T>;
+
+  T* const buffer_;  // as results lie in memory, from the beginning of a line on
+  Delivery<T> lines_ = {nullptr, nullptr, 0};
+  T* end_ = nullptr;  // where results end: of the last of them so many are in `tail_`
+  int waiting_ = 0;
+  vec<T> tail_;
+
+  // Entries of a line before those at p.
+  static int64_t before(const T* p) { return int64_t(uintptr_t(p) % kVectorBytes / sizeof(T)); }
+
+ public:
+  // With room for `most` entries.
+  explicit OutgoingTile(int64_t most) : buffer_(scratch<T, Waiting>(most + 2 * W)) {}
+
+  const Delivery<T>& lines() const { return lines_; }
+
+  // Delivers the lines from entry i on.
+  void finish(int64_t i) {
+    for (; i < lines_.count; i += W) lines_.template deliver<1>(i);
+    lines_.count = 0;
+  }
+
+  void settle() {
+    finish(0);
+    if (waiting_) store_first(end_ - waiting_, waiting_, tail_);
+    waiting_ = 0;
+  }
+
+  // Where results for y are to be written, when the lines before are delivered.
+  T* room(const T* y) const { return buffer_ + before(y); }
+
+  // Takes `count` results for y from there.
+  void take(T* y, int64_t count) {
+    const int64_t lead = before(y);
+    if (end_ != y) settle();
+    lines_ = {buffer_, y - lead, lead + count};
+    if (waiting_) {
+      store(buffer_, select<T>(first_lanes<T>(waiting_), tail_, load(buffer_)));
+    } else if (lead > 0) {
+      store_from(lines_.to, int(lead), load(buffer_));
+      lines_ = {buffer_ + W, lines_.to + W, lines_.count - W};
+    }
+    waiting_ = int(lines_.count % W);
+    lines_.count -= waiting_;
+    tail_ = load(lines_.from + lines_.count);
+    end_ = y + count;
+  }
+};

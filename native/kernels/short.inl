@@ -1,14 +1,9 @@
 // The short-row traversal: contiguous slices of a few entries, transposed in registers into the
 // columns of a small tile, and back.
 
-// Entries of a row that one 128-bit register holds, and rows that one vector holds such pieces of.
+// Entries of a row that 128 bits hold.
 template <class T>
 constexpr int kPiece = 16 / int(sizeof(T));
-
-template <class T>
-struct piece_of {
-  typedef T type __attribute__((vector_size(16)));
-};
 
 // Lanes of the interleaving step: within each 128 bits, `Size` elements of a, then as many of b,
 // from the lower half (Upper = 0) or the upper half.
@@ -44,75 +39,97 @@ INLINE void transpose(vec<double>* v) {
   v[0] = a;
 }
 
-template <class V, class Q, int... I>
-INLINE V joined(Q a, Q b, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b, I...);
+// Rows of n entries, of which one vector holds a piece each: those that are kPiece rows apart.
+template <class T>
+struct RowPieces {
+  T* row[kPieces];
+  int64_t n;
+
+  RowPieces(T* first, int64_t length) : n(length) {
+    for (int g = 0; g < kPieces; ++g) row[g] = first + g * kPiece<T> * n;
+  }
+};
+
+// As many contiguous rows of n entries as a vector has lanes, one to a lane of n vectors `columns`
+// elements apart; gives their largest entries.  A last piece that does not fit overlaps the one
+// before.
+template <class T>
+INLINE vec<T> turn_rows(const T* x, int64_t n, T* tile, int columns) {
+  constexpr int W = kWidth<T>, P = kPiece<T>;
+  vec<T> top = splat(-std::numeric_limits<T>::infinity());
+  if (n < P) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int r = 0; r < W; ++r) tile[j * columns + r] = x[r * n + j];
+      top = larger(load(tile + j * columns), top);
+    }
+    return top;
+  }
+  const RowPieces<const T> rows(x, n);
+  for (int64_t j = 0; j < n; j += P) {
+    const int64_t c = j + P <= n ? j : n - P;
+    vec<T> v[P];
+    for (int k = 0; k < P; ++k) v[k] = load_pieces(rows.row, k * n + c);
+    transpose(v);
+    for (int k = 0; k < P; ++k) {
+      store(tile + (c + k) * columns, v[k]);
+      top = larger(v[k], top);
+    }
+  }
+  return top;
 }
 
-// A vector of 128-bit pieces, `step` elements apart in memory.
-template <class T, int Bytes = kVectorBytes>
-INLINE auto gather_pieces(const T* p, int64_t step) {
-  if constexpr (Bytes == 16) {
-    typename piece_of<T>::type v;
-    __builtin_memcpy(&v, p, 16);
-    return v;
-  } else {
-    constexpr int lanes = Bytes / int(sizeof(T));
-    const auto a = gather_pieces<T, Bytes / 2>(p, step);
-    const auto b = gather_pieces<T, Bytes / 2>(p + Bytes / 32 * step, step);
-    typedef T joined_type __attribute__((vector_size(Bytes)));
-    return joined<joined_type>(a, b, std::make_integer_sequence<int, lanes>());
+// The way back, through f.
+template <class T, class F>
+INLINE void turn_columns(const T* tile, int columns, int64_t n, T* y, F f) {
+  constexpr int W = kWidth<T>, P = kPiece<T>;
+  if (n < P) {
+    for (int64_t j = 0; j < n; ++j) {
+      alignas(kVectorBytes) T column[W];
+      store(column, f(load(tile + j * columns)));
+      for (int r = 0; r < W; ++r) y[r * n + j] = column[r];
+    }
+    return;
+  }
+  const RowPieces<T> rows(y, n);
+  for (int64_t j = 0; j < n; j += P) {
+    const int64_t c = j + P <= n ? j : n - P;
+    vec<T> v[P];
+    for (int k = 0; k < P; ++k) v[k] = f(load(tile + (c + k) * columns));
+    transpose(v);
+    for (int k = 0; k < P; ++k) store_pieces(rows.row, k * n + c, v[k]);
   }
 }
 
-template <class V, int First, class T, int... I>
-INLINE V part(vec<T> v, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(v, v, (First + I)...);
+struct LastRows;
+struct Results;
+
+// rows x n, contiguous, into n rows of `columns` entries.  Calls largest(r, v) with the largest
+// entries of rows r, r + 1 ...; behind the last row stand copies of it.
+template <class T, class F>
+INLINE void rows_to_columns(const T* x, int64_t n, int rows, T* tile, int columns, F largest) {
+  constexpr int W = kWidth<T>;
+  for (int r = 0; r < rows; r += W) {
+    const T* from = x + r * n;
+    if (const int here = rows - r; here < W) {
+      T* padded = scratch<T, LastRows>(W * n);
+      for (int i = 0; i < W; ++i)
+        std::memcpy(padded + i * n, from + std::min(i, here - 1) * n, size_t(n) * sizeof(T));
+      from = padded;
+    }
+    largest(r, turn_rows(from, n, tile + r, columns));
+  }
 }
 
-template <class T, int G = 0>
-INLINE void scatter_pieces(T* p, int64_t step, vec<T> v) {
-  constexpr int P = kPiece<T>;
-  const auto piece =
-      part<typename piece_of<T>::type, G * P, T>(v, std::make_integer_sequence<int, P>());
-  __builtin_memcpy(p + G * step, &piece, 16);
-  if constexpr ((G + 1) * P < kWidth<T>) scatter_pieces<T, G + 1>(p, step, v);
-}
-
-// rows x n, contiguous, into n rows of `columns` entries.  A last piece that does not fit overlaps
-// the one before.
-template <class T>
-INLINE void rows_to_columns(const T* x, int64_t n, int rows, T* tile, int columns) {
-  constexpr int W = kWidth<T>, P = kPiece<T>;
-  int r = 0;
-  if (n >= P)
-    for (; r + W <= rows; r += W)
-      for (int64_t j = 0; j < n; j += P) {
-        const int64_t c = j + P <= n ? j : n - P;
-        vec<T> v[P];
-        for (int k = 0; k < P; ++k) v[k] = gather_pieces<T>(x + (r + k) * n + c, P * n);
-        transpose(v);
-        for (int k = 0; k < P; ++k) store(tile + (c + k) * columns + r, v[k]);
-      }
-  for (; r < rows; ++r)
-    for (int64_t j = 0; j < n; ++j) tile[j * columns + r] = x[r * n + j];
-}
-
-template <class T>
-INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* y) {
-  constexpr int W = kWidth<T>, P = kPiece<T>;
-  int r = 0;
-  if (n >= P)
-    for (; r + W <= rows; r += W)
-      for (int64_t j = 0; j < n; j += P) {
-        const int64_t c = j + P <= n ? j : n - P;
-        vec<T> v[P];
-        for (int k = 0; k < P; ++k) v[k] = load(tile + (c + k) * columns + r);
-        transpose(v);
-        for (int k = 0; k < P; ++k) scatter_pieces<T>(y + (r + k) * n + c, P * n, v[k]);
-      }
-  for (; r < rows; ++r)
-    for (int64_t j = 0; j < n; ++j) y[r * n + j] = tile[j * columns + r];
+// The way back; f(r, v) makes results of vectors of the rows r, r + 1 ...
+template <class T, class F>
+INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* y, F f) {
+  constexpr int W = kWidth<T>;
+  for (int r = 0; r < rows; r += W) {
+    const int here = std::min(rows - r, W);
+    T* to = here == W ? y + r * n : scratch<T, LastRows>(W * n);
+    turn_columns(tile + r, columns, n, to, [&](vec<T> v) INLINE_LAMBDA { return f(r, v); });
+    if (here < W) std::memcpy(y + r * n, to, size_t(here * n) * sizeof(T));
+  }
 }
 
 // A copy of `count` slices as numbers, -inf where they take no part.
@@ -131,37 +148,105 @@ const T* staged_rows(const Job& job, int64_t first, int count) {
   return rows;
 }
 
-template <class D, class T>
-void run_short_rows(const Job& job, int64_t first, int bundle) {
-  constexpr int K = 4, columns = K * kWidth<T>;
+// Rows as columns, and where their results go.
+template <class T>
+struct TurnedRows {
+  T* turned;  // their entries, or of a softmax their exponentials
+  int64_t n;
+  T* y;
+};
+
+template <class T, int K, bool Tempered>
+void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
+                  const LaneScale<T, K>& scale) {
+  constexpr int W = kWidth<T>;
+  columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
+                  [&](int r, vec<T> e) INLINE_LAMBDA { return scale.of(r / W, e); });
+}
+
+template <class T, int K, bool Tempered>
+void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
+                      const group<T, K>& hi, const group<T, K>& lo) {
+  constexpr int W = kWidth<T>;
+  columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
+                  [&](int r, vec<T> x) INLINE_LAMBDA { return lanes.logarithm(r / W, x, hi, lo); });
+}
+
+template <class T, int K>
+void write_singles(const TurnedRows<T>& rows, int count, const group<T, K>& v) {
+  store_entries(rows.y, count, v);
+}
+
+// Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
+// is out of the ordinary.  With `outgoing` results wait there.
+template <int K, bool Tempered, class D, class T>
+bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
+                OutgoingTile<T>* outgoing) {
+  constexpr int W = kWidth<T>, columns = K * W;
+  const int64_t n = job.n;
+  T* turned = scratch<T, Turned>(columns * n);
+  SliceLanes<T, K, Tempered> lanes;
+  lanes.count = count;
+  if (!set_temperatures(job, first, lanes)) return false;
+  rows_to_columns(x, n, count, turned, columns,
+                  [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / W] = top; });
+  if (!lanes.find_frames()) return false;
+  lanes.find_top();
+  Tile<T, T> tile = {turned, columns, nullptr, 0, job.op == Op::softmax ? turned : nullptr, n};
+  if (job.fetch_ahead && std::is_same_v<D, T>) {
+    tile.next = x + count * n, tile.next_step = columns;
+    if (!outgoing && job.op != Op::logsumexp) tile.result = y, tile.result_step = columns;
+  }
+  if (outgoing) tile.outgoing = outgoing->lines();
+  tile.kept ? sum_columns<true, false>(tile, lanes) : sum_columns<false, false>(tile, lanes);
+  if (!outgoing) return finish_tile<D>(job, TurnedRows<T>{turned, n, y}, lanes, first);
+  outgoing->finish(columns * n);
+  if (!finish_tile<D>(job, TurnedRows<T>{turned, n, outgoing->room(y)}, lanes, first)) return false;
+  outgoing->take(y, count * n);
+  return true;
+}
+
+template <int K, class D, class T>
+void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile<T>* outgoing) {
+  constexpr int columns = K * kWidth<T>;
   constexpr bool widens = !std::is_same_v<D, T>;
   const int64_t n = job.n;
   for (int64_t i = first; i < first + bundle; i += columns) {
     const int count = int(std::min<int64_t>(first + bundle - i, columns));
     const Slice slice = slice_at(job, i);
-    const bool reduces = job.op == Op::logsumexp;
-    T* buffer = scratch<T, Turned>(columns * n);
-    const T* rows = (const T*)slice.x;
-    if (widens || slice.where) rows = staged_rows<D, T>(job, i, count);
-    rows_to_columns(rows, n, count, buffer, columns);
-    T* kept = job.op == Op::softmax ? buffer : nullptr;
-    Tile<T, T> tile = {buffer, columns, buffer, columns, kept, n};
-    if (job.fetch_ahead && !widens) {
-      tile.next = (const T*)slice.x + count * n, tile.next_step = columns;
-      if (!reduces) tile.result = (const T*)slice.y, tile.result_step = columns;
-    }
-    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
-                                           : run_tile<K, false, D>(job, tile, i, count);
+    const T* x = widens || slice.where ? staged_rows<D, T>(job, i, count) : (const T*)slice.x;
+    T* y = widens ? scratch<T, Results>(columns * n) : (T*)slice.y;
+    const bool done = job.temperature.data ? run_turned<K, true, D>(job, x, y, i, count, outgoing)
+                                           : run_turned<K, false, D>(job, x, y, i, count, outgoing);
     if (!done) {
+      if (outgoing) outgoing->settle();
       for (int r = 0; r < count; ++r) run_slice<D, T>(job, i + r);
-      continue;
+    } else if constexpr (widens) {
+      if (!(job.op == Op::logsumexp && job.notes))
+        round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
     }
-    if (reduces && job.notes) continue;
-    T* y = widens ? scratch<T>(columns * n) : (T*)slice.y;
-    if (reduces)
-      std::memcpy(y, buffer, size_t(count) * sizeof(T));
-    else
-      columns_to_rows(buffer, columns, n, count, y);
-    if constexpr (widens) round_run(y, (D*)slice.y, reduces ? count : count * n);
   }
+}
+
+// Rows up to this length take the time of their chains, which are shared by four vectors of rows;
+// longer ones stay in the first-level cache, beside what comes and goes, as two.
+constexpr int64_t kShortest = 24;
+
+// Tiles that have room in the first-level cache beside what comes and goes.
+template <class D, class T>
+void run_short_rows(const Job& job, int64_t first, int bundle,
+                    OutgoingTile<T>* outgoing = nullptr) {
+  job.n <= kShortest ? run_short_tiles<4, D, T>(job, first, bundle, outgoing)
+                     : run_short_tiles<2, D, T>(job, first, bundle, outgoing);
+}
+
+// Bundles begin .. end - 1, of results that exceed the caches.
+template <class T>
+void stream_short_rows(const Job& job, int64_t begin, int64_t end) {
+  OutgoingTile<T> outgoing(kColumns * job.n);
+  for (int64_t i = begin; i < end; ++i) {
+    const auto [first, count] = job.bundle_at(i);
+    run_short_rows<T, T>(job, first, int(count), &outgoing);
+  }
+  outgoing.settle();
 }

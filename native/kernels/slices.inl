@@ -33,6 +33,12 @@ INLINE bool all_of(vec<bits<T>> holds, int count) {
 template <class T, int K>
 struct LaneScale {
   group<T, K> factor, factor_lo, kept, top;  // as Scale in maps.inl
+
+  // Of the slices of vector k.
+  INLINE vec<T> of(int k, vec<T> e) const {
+    const vec<T> y = product(e, factor.v[k], factor_lo.v[k]);
+    return e == kept.v[k] ? top.v[k] : y;
+  }
 };
 
 template <class T, int K, bool Tempered>
@@ -44,22 +50,23 @@ struct SliceLanes {
   group<T, K> max, kept;
   Frame<T, K> frame;
   vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
+  vec<double> lost[M];                               // by rounding the largest of them
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
     const vec<T> lowest = splat(std::numeric_limits<T>::lowest());
-    bool ordinary = true;
+    vec<bits<T>> ordinary = splat(bits<T>(-1));
     EACH {
-      const vec<T> z = max.v[k] * frame.inverse.v[k];
-      ordinary &= all_of<T>((z > -C::direct) & (z < C::direct), count - k * W);
+      const vec<T> z = Tempered ? max.v[k] * frame.inverse.v[k] : max.v[k];
+      ordinary &= ((z > -C::direct) & (z < C::direct)) | ~first_lanes<T>(count - k * W);
       const vec<T> power = (z * C::log2e + C::magic) - C::magic;
-      const vec<T> floor =
-          (power + T(C::frame_lowest)) * T(0.693147180559945309) / frame.inverse.v[k];
+      vec<T> floor = (power + T(C::frame_lowest)) * T(0.693147180559945309);
+      if (Tempered) floor = floor / frame.inverse.v[k];
       frame.floor.v[k] = floor > lowest ? floor : lowest;
       frame.rounder.v[k] = C::frame_magic - power + T(C::headroom + C::bias);
       frame.shift.v[k] = splat(T(0));
     }
-    return ordinary;
+    return !any_set<T>(~ordinary);
   }
 
   // The largest entries, where `max` held but those of the first entries; false where the frames do
@@ -75,28 +82,34 @@ struct SliceLanes {
     return near;
   }
 
-  // From the sums as they were added up: see `corrected` in reduce.inl.
-  void correct() {
+  // The exponentials of the largest entries: see `corrected` in reduce.inl.
+  void find_top() {
     group<T, K> hi, lo;
     exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
-    vec<double> wide_lo[M];
-    widen(lo, wide_lo);
     widen(hi, top);
+    widen(lo, top_lo);
     if constexpr (sizeof(T) == 4) {
       kept = hi;
       for (int j = 0; j < M; ++j) {
-        sum[j] = sum[j] + wide_lo[j];
-        top[j] = top[j] + wide_lo[j];
+        lost[j] = top_lo[j];
+        top[j] = top[j] + top_lo[j];
         top_lo[j] = splat(0.0);
       }
     } else {
       kept = exp_scaled<false, Tempered>(max, frame);
-      for (int j = 0; j < M; ++j) {
-        const vec<double> e = (hi.v[j] - kept.v[j]) + lo.v[j];
-        const vec<double> low = sum_lo[j] + e, total = sum[j] + low;
+      for (int j = 0; j < M; ++j) lost[j] = (hi.v[j] - kept.v[j]) + lo.v[j];
+    }
+  }
+
+  // The sums as they were added up, with what the largest term lost.
+  void correct() {
+    for (int j = 0; j < M; ++j) {
+      if constexpr (sizeof(T) == 4) {
+        sum[j] = sum[j] + lost[j];
+      } else {
+        const vec<double> low = sum_lo[j] + lost[j], total = sum[j] + low;
         sum_lo[j] = low - (total - sum[j]);
         sum[j] = total;
-        top_lo[j] = lo.v[j];
       }
     }
   }
@@ -182,7 +195,14 @@ struct SliceLanes {
     return true;
   }
 
-  // The same in two parts of type T.
+  // The logarithms of the results of vector k, from `log_rest` in two parts.
+  INLINE vec<T> logarithm(int k, vec<T> x, const group<T, K>& hi, const group<T, K>& lo) const {
+    const group<T, 1> z =
+        centred<Tempered>(single<T>(x), max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k]);
+    return (z.v[0] - hi.v[k]) - lo.v[k];
+  }
+
+  // The logarithms of `rest` in two parts of type T.
   bool log_rest(group<T, K>& hi, group<T, K>& lo) const {
     vec<double> log[M], low[M];
     if (!log_rest(log)) return false;

@@ -157,7 +157,7 @@ void slices_to_lines(const char* p, int64_t step, int64_t along, int64_t n, int 
     for (int r = 0; r < count; ++r) gather<D>(p + r * step, along, n, staged + r * n);
     rows = staged;
   }
-  rows_to_columns(rows, n, count, lines, width);
+  rows_to_columns(rows, n, count, lines, width, [](int, vec<T>) INLINE_LAMBDA {});
   std::fill(lines + n * width, lines + lines_of(n) * width, pad);
 }
 
@@ -218,15 +218,16 @@ template <class D, class T>
 void write_strips(const Job& job, const Slice& slice, int count, const T* lines) {
   constexpr int W = kWidth<T>;
   const int64_t n = job.n, step = job.y.stride[job.dims - 1];
+  const auto as_it_is = [](int, vec<T> v) INLINE_LAMBDA { return v; };
   if (job.traversal == Traversal::column_strips) {
     const bool streams = job.stream && (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
     for (int64_t i = 0; i < n; ++i)
       write_line<D>(lines + i * W, lines_of(n) * W, count, streams, slice.y + i * job.y.along);
   } else if (std::is_same_v<D, T> && step == n * int64_t(sizeof(D))) {
-    columns_to_rows(lines, W, n, count, (T*)slice.y);
+    columns_to_rows(lines, W, n, count, (T*)slice.y, as_it_is);
   } else {
     T* rows = scratch<T, StripRows>(W * n);
-    columns_to_rows(lines, W, n, count, rows);
+    columns_to_rows(lines, W, n, count, rows, as_it_is);
     for (int r = 0; r < count; ++r) scatter<D>(rows + r * n, n, slice.y + r * step, job.y.along);
   }
 }

@@ -40,14 +40,18 @@ static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    // A streamed row fills a vector at least.
-    if constexpr (std::is_same_v<D, T>)
+    if constexpr (std::is_same_v<D, T>) {
+      // A streamed row fills a vector at least.
       if (job.stream && job.traversal == Traversal::batches && job.n >= kWidth<T>) {
         if (job.op == Op::softmax) return stream_batches<Scale<T>, T>(job, begin, end);
         // Rows with a mask or a temperature are not as they lie in memory.
         if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
           return stream_batches<Shift<T>, T>(job, begin, end);
       }
+      if (job.stream && job.traversal == Traversal::short_rows && job.n > kShortest &&
+          job.op != Op::logsumexp)
+        return stream_short_rows<T>(job, begin, end);
+    }
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = job.bundle_at(i);
       run_bundle<D, T>(job, first, int(count));

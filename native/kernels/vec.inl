@@ -14,6 +14,8 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;
 #endif
 
+constexpr int kPieces = kVectorBytes / 16;
+
 template <class T>
 struct vector_of {
   typedef T type __attribute__((vector_size(kVectorBytes)));
@@ -81,6 +83,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
+// load_pieces gathers 128 bits from each of kPieces places, store_pieces scatters them.
 // look_up takes from a table of eight, which stands there twice, by the last three bits of an
 // index. bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
@@ -159,6 +162,23 @@ INLINE void load_bytes(const char* p, vec<int64_t>& to) {
 }
 INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
   return (vec<int32_t>)_mm512_permutexvar_epi32((__m512i)index, _mm512_load_si512(table));
+}
+template <class T>
+INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
+  const auto piece = [=](int g) INLINE_LAMBDA { return _mm_loadu_ps((const float*)(p[g] + at)); };
+  __m512 v = _mm512_castps128_ps512(piece(0));
+  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, piece(1));
+  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, piece(2));
+  v = _mm512_mask_broadcast_f32x4(v, 0xf000, piece(3));
+  return (vec<T>)v;
+}
+template <class T>
+INLINE void store_pieces(T* const* p, int64_t at, vec<T> v) {
+  const auto place = [=](int g) INLINE_LAMBDA { return (float*)(p[g] + at); };
+  _mm_storeu_ps(place(0), _mm512_castps512_ps128((__m512)v));
+  _mm_storeu_ps(place(1), _mm512_extractf32x4_ps((__m512)v, 1));
+  _mm_storeu_ps(place(2), _mm512_extractf32x4_ps((__m512)v, 2));
+  _mm_storeu_ps(place(3), _mm512_extractf32x4_ps((__m512)v, 3));
 }
 #elif SOFTMAX_LEVEL == 3
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
@@ -240,7 +260,23 @@ INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
   return (vec<int32_t>)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i*)table),
                                                    (__m256i)index);
 }
+template <class T>
+INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
+  return (vec<T>)_mm256_loadu2_m128((const float*)(p[1] + at), (const float*)(p[0] + at));
+}
+template <class T>
+INLINE void store_pieces(T* const* p, int64_t at, vec<T> v) {
+  _mm256_storeu2_m128((float*)(p[1] + at), (float*)(p[0] + at), (__m256)v);
+}
 #else
+template <class T>
+INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
+  return load(p[0] + at);
+}
+template <class T>
+INLINE void store_pieces(T* const* p, int64_t at, vec<T> v) {
+  store(p[0] + at, v);
+}
 template <class T>
 INLINE vec<T> load_first(const T* p, int count, vec<T> rest) {
   for (int i = 0; i < kWidth<T>; ++i)
