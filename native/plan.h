@@ -80,7 +80,7 @@ class Plan {
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
-      if (adjacent && job.n <= kShortRow && job.slices >= kFewSlices)
+      if (adjacent && job.n <= (item < 4 ? kShortHalves : kShortRow) && job.slices >= kFewSlices)
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.n <= kBatchRow && job.slices > 2)
         job.traversal = Traversal::batches, job.bundle = kBatch;
@@ -96,9 +96,9 @@ class Plan {
   }
 
  private:
-  // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition
-  // (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 112;
+  // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition, of
+  // 16 bits, which are widened first, still less (benchmarks/NOTES.md).
+  static constexpr int64_t kFewSlices = 8, kShortRow = 112, kShortHalves = 60;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows, and
   // longer columns would not fit a strip and its exponentials in 1 MiB.
   static constexpr int64_t kShortStrip = 256, kLongStrip = 4096;
