@@ -40,7 +40,7 @@ struct Operand {
 
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
-  short_rows,  // contiguous slices of a few entries, turned into columns and back
+  short_rows,  // contiguous slices of up to 112 entries, turned into columns and back
   batches,     // sixteen contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
   // the same for operations with something beside the entries
@@ -75,7 +75,7 @@ struct Job {
   double factor = 1;         // of smooth_max and mellowmax
   bool reverse = false;      // cumulative from the end
   bool fetch_ahead = false;  // the arrays exceed the second-level cache
-  bool stream = false;       // the result exceeds the last-level cache: columns are written past it
+  bool stream = false;       // the result exceeds the last-level cache and may be written past it
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;
 

@@ -137,6 +137,30 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     assert np.array_equal(out, x, equal_nan=True)
 
 
+@pytest.mark.parametrize("columns", [26, 120, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_results_beyond_the_caches_between_the_places_of_their_type(kernels, dtype, columns):
+    """They cannot be written past the caches."""
+    rows = 36_000_000 // np.dtype(dtype).itemsize // columns
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype)
+    out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+    sm.softmax(x, out=out)
+    assert np.array_equal(out, sm.softmax(x))
+
+
+@pytest.mark.parametrize("columns", [26, 100])
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_masked_and_tempered_results_beyond_the_caches(kernels, dtype, function, columns):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((36_000_000 // np.dtype(dtype).itemsize // columns, columns), dtype)
+    options = {"where": rng.random(x.shape) < 0.8, "temperature": rng.uniform(0.5, 2, (len(x), 1))}
+    options["temperature"][77] = 0
+    out = function(x, **options)
+    function(x, out=x, **options)
+    assert np.array_equal(out, x)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -20,9 +20,6 @@ struct Tile {
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
 
-  // One that fits in the first-level cache, and the next with it.
-  INLINE bool is_small() const { return n <= 128; }
-
   template <int K>
   static constexpr int kRowBytes = K * kWidth<T> * int(sizeof(D));
 
@@ -159,14 +156,13 @@ template <int K, class D, class T>
 INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   group<T, K> m;
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
-  const bool copies = tile.kept && (const void*)tile.kept != tile.x;
   const bool far = tile.x_step > K * kWidth<T>;
   constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
   for (int64_t i = 0; i < tile.n; ++i) {
     if (far) fetch_lines<false, 3>(tile.x + (i + kRowsAhead) * tile.x_step, bytes);
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
-    if (copies) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
+    if (tile.kept) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
   }
   return m;
 }
@@ -181,6 +177,8 @@ void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
   const Tile<D, T> tile = of;
   const Frame<T, K> frame = lanes.frame;
   const int count = lanes.count;
+  // There is room for the next tile in the first-level cache, too.
+  const bool small = tile.n * K * kVectorBytes <= 1 << 14;
   using Sums = ColumnSums<T, K>;
   Sums sums;
   constexpr int columns = K * kWidth<T>;
@@ -201,7 +199,7 @@ void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
         fetch_lines<false, 3>(tile.next + (ahead - tile.n) * tile.next_step, bytes);
     } else if (tile.next) {
       const D* next = tile.next + i * tile.next_step;
-      tile.is_small() ? fetch_lines<false, 3>(next, bytes) : fetch_lines<false, 2>(next, bytes);
+      small ? fetch_lines<false, 3>(next, bytes) : fetch_lines<false, 2>(next, bytes);
     }
     if (tile.result) fetch_lines<true, 2>(tile.result + i * tile.result_step, bytes);
     tile.outgoing.template deliver<K>(i * columns);
@@ -229,8 +227,7 @@ void scale_columns(const Tile<D, T>& tile, int count, const LaneScale<T, K>& sca
   for (int64_t i = 0; i < tile.n; ++i, kept += K * kWidth<T>, y += tile.y_step) {
     group<T, K> e, p;
     EACH e.v[k] = load(kept + k * kWidth<T>);
-    EACH p.v[k] = product(e.v[k], scale.factor.v[k], scale.factor_lo.v[k]);
-    EACH p.v[k] = e.v[k] == scale.kept.v[k] ? scale.top.v[k] : p.v[k];
+    EACH p.v[k] = scale.of(k, e.v[k]);
     if constexpr (Streams && std::is_same_v<D, T>)
       EACH stream(y + k * kWidth<T>, p.v[k]);
     else
@@ -246,8 +243,7 @@ void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
-    EACH p.v[k] = product(e.v[k], scale.factor.v[k], scale.factor_lo.v[k]);
-    EACH p.v[k] = e.v[k] == scale.kept.v[k] ? scale.top.v[k] : p.v[k];
+    EACH p.v[k] = scale.of(k, e.v[k]);
     store_entries(y, lanes.count, p);
   }
 }
@@ -283,27 +279,28 @@ void write_singles(const Tile<D, T>& tile, int count, const group<T, K>& v) {
   store_entries(tile.y, count, v);
 }
 
-// The results of a tile whose sums are known, written by `tile`; E is how its entries are stored.
-template <class E, class Tile, class T, int K, bool Tempered>
-bool finish_tile(const Job& job, const Tile& tile, SliceLanes<T, K, Tempered>& lanes,
+// The results of a tile whose sums are known; E is how its entries are stored.  `Writer` has a
+// write_scaled, a write_logarithms and a write_singles of its own, as Tile does.
+template <class E, class Writer, class T, int K, bool Tempered>
+bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.notes && !lanes.note(*job.notes, first)) return false;
   if (job.notes && job.op == Op::logsumexp) return true;
   if (job.op == Op::softmax) {
-    write_scaled(tile, lanes, lanes.scale(job.notes, first));
+    write_scaled(writer, lanes, lanes.scale(job.notes, first));
     return true;
   }
   group<T, K> hi, lo;
   if (job.op == Op::log_softmax) {
     if (!lanes.log_rest(hi, lo)) return false;
-    write_logarithms(tile, lanes, hi, lo);
+    write_logarithms(writer, lanes, hi, lo);
     return true;
   }
   if (!lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); }))
     return false;
-  write_singles(tile, lanes.count, hi);
+  write_singles(writer, lanes.count, hi);
   return true;
 }
 
@@ -325,9 +322,7 @@ INLINE group<T, K> first_max(const Tile<D, T>& tile, int count) {
 template <int K, class D, class T, bool Tempered>
 bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
   if constexpr (sizeof(T) == 4) {
-    // Entries that are overwritten could not be read again.
-    const bool overwrites = (const void*)tile.kept == tile.x;
-    if (tile.n < kGuessedColumn || overwrites || job.op == Op::log_softmax) return false;
+    if (tile.n < kGuessedColumn || job.op == Op::log_softmax) return false;
     lanes.max = first_max<K>(tile, lanes.count);
     if (!lanes.find_frames()) return false;
     group<T, K> largest;

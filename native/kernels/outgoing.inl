@@ -1,7 +1,7 @@
-// Results of batches that exceed the caches.  They are streamed past them while the next batch is
-// summed, a vector at a time, since the processor stops in bursts of such stores.  Where a row ends
-// within a line, the line waits for the next row: an ordinary store among the others would fetch
-// the lines around it.
+// Results of batches, and of tiles of short rows, that exceed the caches.  They are streamed past
+// them while the next batch is summed, a vector at a time, since the processor stops in bursts of
+// such stores.  Where a row ends within a line, the line waits for the next row: an ordinary store
+// among the others would fetch the lines around it.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
 // 320 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
@@ -140,7 +140,7 @@ class OutgoingTile {
   // Where results for y are to be written, when the lines before are delivered.
   T* room(const T* y) const { return buffer_ + before(y); }
 
-  // Takes `count` results for y from there.
+  // Takes `count` results for y from there, as many as a vector has lanes at least.
   void take(T* y, int64_t count) {
     const int64_t lead = before(y);
     if (end_ != y) settle();

@@ -1,5 +1,5 @@
-// The short-row traversal: contiguous slices of a few entries, transposed in registers into the
-// columns of a small tile, and back.
+// The short-row traversal: contiguous slices of up to about a hundred entries, transposed in
+// registers into the columns of a small tile, and back.
 
 // Entries of a row that 128 bits hold.
 template <class T>
@@ -104,7 +104,7 @@ struct LastRows;
 struct Results;
 
 // rows x n, contiguous, into n rows of `columns` entries.  Calls largest(r, v) with the largest
-// entries of rows r, r + 1 ...; behind the last row stand copies of it.
+// entries of rows r, r + 1 ...; copies of the last row fill up its vectors.
 template <class T, class F>
 INLINE void rows_to_columns(const T* x, int64_t n, int rows, T* tile, int columns, F largest) {
   constexpr int W = kWidth<T>;
@@ -194,7 +194,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   lanes.find_top();
   Tile<T, T> tile = {turned, columns, nullptr, 0, job.op == Op::softmax ? turned : nullptr, n};
   if (job.fetch_ahead && std::is_same_v<D, T>) {
-    tile.next = x + count * n, tile.next_step = columns;
+    tile.next = (const T*)slice_at(job, first).x + count * n, tile.next_step = columns;
     if (!outgoing && job.op != Op::logsumexp) tile.result = y, tile.result_step = columns;
   }
   if (outgoing) tile.outgoing = outgoing->lines();
@@ -228,11 +228,12 @@ void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile
   }
 }
 
-// Rows up to this length take the time of their chains, which are shared by four vectors of rows;
-// longer ones stay in the first-level cache, beside what comes and goes, as two.
+// Rows up to this length are turned as four vectors side by side: what is done once a row is most
+// of their time.  Of longer ones two vectors stay in the first-level cache beside what comes and
+// goes. Only these are streamed: the others gain nothing.
 constexpr int64_t kShortest = 24;
+static_assert(kShortest >= kWidth<float>);  // see OutgoingTile::take
 
-// Tiles that have room in the first-level cache beside what comes and goes.
 template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int bundle,
                     OutgoingTile<T>* outgoing = nullptr) {
