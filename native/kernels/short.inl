@@ -219,7 +219,6 @@ void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile
     const bool done = job.temperature.data ? run_turned<K, true, D>(job, x, y, i, count, outgoing)
                                            : run_turned<K, false, D>(job, x, y, i, count, outgoing);
     if (!done) {
-      if (outgoing) outgoing->settle();
       for (int r = 0; r < count; ++r) run_slice<D, T>(job, i + r);
     } else if constexpr (widens) {
       if (!(job.op == Op::logsumexp && job.notes))
