@@ -263,5 +263,5 @@ void stream_batches(const Job& job, int64_t begin, int64_t end) {
     run_batch<T, T>(job, first, int(count), &outgoing);
   }
   outgoing.deliver(0);
-  outgoing.settle();
+  outgoing.rest.settle();
 }

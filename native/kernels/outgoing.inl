@@ -7,6 +7,21 @@
 // 320 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
 // is loaded next: long rows are delivered one group later.
 
+// Where results end within a line: the entries of that line, which wait for what comes next.
+template <class T>
+struct LineEnd {
+  T* end = nullptr;
+  int waiting = 0;  // entries before `end`, the first in `tail`
+  vec<T> tail;
+
+  // The whole line, of which v has the rest.
+  INLINE vec<T> completed(vec<T> v) const { return select<T>(first_lanes<T>(waiting), tail, v); }
+  void settle() {
+    if (waiting) store_first(end - waiting, waiting, tail);
+    waiting = 0;
+  }
+};
+
 // `Map`, a Scale or a Shift, makes results of what is known of a row's entries.  Rows have as many
 // as a vector at least.
 template <class T, class Map>
@@ -18,10 +33,7 @@ struct Outgoing {
   const T* from[kBatch] = {};
   T* y[kBatch];
   Map map[kBatch];
-
-  T* end = nullptr;  // where the row before ended: of its last entries so many are in `tail`
-  int waiting = 0;
-  vec<T> tail;
+  LineEnd<T> rest;
 
   struct Row {
     const T* from;
@@ -43,23 +55,16 @@ struct Outgoing {
     if (r >= count) return {nullptr, nullptr, 0, nullptr};
     const T* e = from[r];
     const int64_t lead = to_alignment(y[r]);
-    if (end != y[r]) settle();
+    if (rest.end != y[r]) rest.settle();
     if (lead > 0) {
       const int before = int(W - lead);
       const vec<T> v = map[r](load_from(e - before, before));
       T* line = y[r] - before;
-      waiting ? stream(line, select<T>(first_lanes<T>(waiting), tail, v))
-              : store_from(line, before, v);
+      rest.waiting ? stream(line, rest.completed(v)) : store_from(line, before, v);
     }
-    waiting = int((n - lead) % W);
-    end = y[r] + n;
-    tail = map[r](load_first(e + n - waiting, waiting, splat(T(0))));
+    const int waiting = int((n - lead) % W);
+    rest = {y[r] + n, waiting, map[r](load_first(e + n - waiting, waiting, splat(T(0))))};
     return {e + lead, y[r] + lead, n - lead - waiting, map + r};
-  }
-
-  void settle() {
-    if (waiting) store_first(end - waiting, waiting, tail);
-    waiting = 0;
   }
 
   // All that is left from row r on.
@@ -112,9 +117,7 @@ class OutgoingTile {
 
   T* const buffer_;  // as results lie in memory, from the beginning of a line on
   Delivery<T> lines_ = {nullptr, nullptr, 0};
-  T* end_ = nullptr;  // where results end: of the last of them so many are in `tail_`
-  int waiting_ = 0;
-  vec<T> tail_;
+  LineEnd<T> rest_;
 
   // Entries of a line before those at p.
   static int64_t before(const T* p) { return int64_t(uintptr_t(p) % kVectorBytes / sizeof(T)); }
@@ -133,8 +136,7 @@ class OutgoingTile {
 
   void settle() {
     finish(0);
-    if (waiting_) store_first(end_ - waiting_, waiting_, tail_);
-    waiting_ = 0;
+    rest_.settle();
   }
 
   // Where results for y are to be written, when the lines before are delivered.
@@ -143,17 +145,16 @@ class OutgoingTile {
   // Takes `count` results for y from there, as many as a vector has lanes at least.
   void take(T* y, int64_t count) {
     const int64_t lead = before(y);
-    if (end_ != y) settle();
+    if (rest_.end != y) rest_.settle();
     lines_ = {buffer_, y - lead, lead + count};
-    if (waiting_) {
-      store(buffer_, select<T>(first_lanes<T>(waiting_), tail_, load(buffer_)));
+    if (rest_.waiting) {
+      store(buffer_, rest_.completed(load(buffer_)));
     } else if (lead > 0) {
       store_from(lines_.to, int(lead), load(buffer_));
       lines_ = {buffer_ + W, lines_.to + W, lines_.count - W};
     }
-    waiting_ = int(lines_.count % W);
-    lines_.count -= waiting_;
-    tail_ = load(lines_.from + lines_.count);
-    end_ = y + count;
+    const int waiting = int(lines_.count % W);
+    lines_.count -= waiting;
+    rest_ = {y + count, waiting, load(lines_.from + lines_.count)};
   }
 };
