@@ -273,26 +273,6 @@ def test_out(kernels, function, dtype):
     assert np.array_equal(in_place, expected)
 
 
-@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
-@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
-@pytest.mark.parametrize("n", [3, 13, 17, 70])
-def test_rows_of_a_wider_array_beyond_the_caches(kernels, n, function, dtype):
-    """Results of more than 32 MiB are streamed in whole lines, which short rows do not fill."""
-    rows = (36 << 20) // (n * dtype.itemsize)
-    drawn = np.random.default_rng(0).normal(0, 3, (1000, n + 1)).astype(dtype)
-    wide = np.resize(drawn, (rows, n + 1))
-    for shift in (0, 1):
-        memory = np.full(rows * n + shift + 64, 7, dtype)
-        out = memory[shift : shift + rows * n].reshape(rows, n)
-        function(wide[:, :n], out=out)
-        whole = rows // 1000 * 1000
-        expected = function(drawn[:, :n].copy())
-        assert np.array_equal(out[:whole], np.resize(expected, (whole, n)))
-        assert np.array_equal(out[whole:], expected[: rows - whole])
-        assert np.all(memory[:shift] == 7)
-        assert np.all(memory[shift + rows * n :] == 7)
-
-
 @each(*having(keyword="out"))
 def test_out_overlapping_x(kernels, function):
     for shift in (1, 3, 40):

@@ -1,0 +1,85 @@
+"""Results that exceed the caches are written past them: the same bits, and nothing beside them."""
+
+import numpy as np
+import pytest
+
+import softmax as sm
+
+each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+each_function = pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+
+
+@pytest.mark.parametrize("columns", [26, 100, 112, 120, 999, 1000, 1008])
+@pytest.mark.parametrize("offset", [0, 3])
+@each_function
+@each_dtype
+def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
+    """They are written past the caches, whole lines at a time; those in place are not."""
+    rows = 36_000_000 // np.dtype(dtype).itemsize // columns
+    buffer = np.zeros(rows * columns + 20, dtype)
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype) * 3
+    for row, entry in ((5, np.inf), (50, np.nan), (333, 90), (334, -np.inf), (335, 2000)):
+        x[row, -1] = entry
+    x[77] = -np.inf
+    out = buffer[offset : offset + x.size].reshape(x.shape)
+    function(x, out=out)
+    assert not buffer[:offset].any()
+    assert not buffer[offset + x.size :].any()
+    function(x, out=x)
+    assert np.array_equal(out, x, equal_nan=True)
+
+
+@pytest.mark.parametrize("columns", [26, 120, 1000])
+@each_dtype
+def test_results_beyond_the_caches_between_the_places_of_their_type(kernels, dtype, columns):
+    """They cannot be written past the caches."""
+    rows = 36_000_000 // np.dtype(dtype).itemsize // columns
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype)
+    out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+    sm.softmax(x, out=out)
+    assert np.array_equal(out, sm.softmax(x))
+
+
+@pytest.mark.parametrize("columns", [26, 100])
+@each_function
+@each_dtype
+def test_masked_and_tempered_results_beyond_the_caches(kernels, dtype, function, columns):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((36_000_000 // np.dtype(dtype).itemsize // columns, columns), dtype)
+    options = {"where": rng.random(x.shape) < 0.8, "temperature": rng.uniform(0.5, 2, (len(x), 1))}
+    options["temperature"][77] = 0
+    out = function(x, **options)
+    function(x, out=x, **options)
+    assert np.array_equal(out, x)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@each_function
+@each_dtype
+def test_columns_beyond_the_caches(kernels, dtype, function, masked):
+    columns = 10_256 * 4 // np.dtype(dtype).itemsize
+    x = np.random.default_rng(0).standard_normal((900, columns), dtype=dtype) * 3
+    options = {"where": np.random.default_rng(1).random(x.shape) < 0.9} if masked else {}
+    out = function(x, axis=0, **options)
+    expected = function(x.T.copy(), **{name: mask.T.copy() for name, mask in options.items()})
+    assert np.array_equal(out, expected.T)
+
+
+@each_dtype
+@each_function
+@pytest.mark.parametrize("n", [3, 13, 17, 70])
+def test_rows_of_a_wider_array_beyond_the_caches(kernels, n, function, dtype):
+    """Results of more than 32 MiB are streamed in whole lines, which short rows do not fill."""
+    rows = (36 << 20) // (n * np.dtype(dtype).itemsize)
+    drawn = np.random.default_rng(0).normal(0, 3, (1000, n + 1)).astype(dtype)
+    wide = np.resize(drawn, (rows, n + 1))
+    for shift in (0, 1):
+        memory = np.full(rows * n + shift + 64, 7, dtype)
+        out = memory[shift : shift + rows * n].reshape(rows, n)
+        function(wide[:, :n], out=out)
+        whole = rows // 1000 * 1000
+        expected = function(drawn[:, :n].copy())
+        assert np.array_equal(out[:whole], np.resize(expected, (whole, n)))
+        assert np.array_equal(out[whole:], expected[: rows - whole])
+        assert np.all(memory[:shift] == 7)
+        assert np.all(memory[shift + rows * n :] == 7)
