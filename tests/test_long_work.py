@@ -31,10 +31,10 @@ SkipGram(dim=10, tol=1e-9, max_iter=MAX_ITER, verbose=1).fit(corpus)
 
 @pytest.fixture
 def table():
-    """Enough rows that training takes a second or so."""
+    """Enough rows and classes that one training outlasts a few drawings of its bar."""
     rng = np.random.default_rng(0)
-    kind = rng.integers(20, size=12_000)
-    X = rng.normal(size=(20, 40))[kind] / 3 + rng.normal(size=(12_000, 40))
+    kind = rng.integers(50, size=24_000)
+    X = rng.normal(size=(50, 40))[kind] / 3 + rng.normal(size=(24_000, 40))
     columns = {f"x{j}": X[:, j].round(3) for j in range(40)}
     pl.DataFrame(columns | {"target": kind}).write_parquet("table.parquet")
     return "table.parquet"
@@ -64,7 +64,7 @@ def test_nothing_but_results_without_a_terminal():
     ("moment", "kept"), [("Training", set()), ("cross-validating", {"table.safetensors"})]
 )
 def test_ctrl_c_ends_fit_and_keeps_what_was_saved(table, moment, kept):
-    arguments = (table, "--report", "page.html")
+    arguments = (table, "--C", "1e6", "--report", "page.html")
     _, status, left = in_a_terminal(*FIT, *arguments, ctrl_c_after=moment)
     assert status == 130
     assert left[-1].removeprefix("^C") == "Interrupted."
