@@ -213,7 +213,7 @@ class Batch {
   template <class Map>
   bool shift_rows(Outgoing<T, Map>* outgoing) {
     group<T, K> hi, lo;
-    if (!lanes_.log_rest(hi, lo)) return false;
+    if (!lanes_.log_sums(hi, lo)) return false;
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
     if constexpr (std::is_same_v<Map, Shift<T>>)

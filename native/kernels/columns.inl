@@ -294,7 +294,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
   }
   group<T, K> hi, lo;
   if (job.op == Op::log_softmax) {
-    if (!lanes.log_rest(hi, lo)) return false;
+    if (!lanes.log_sums(hi, lo)) return false;
     write_logarithms(writer, lanes, hi, lo);
     return true;
   }

@@ -1,7 +1,8 @@
-// log(1 + x) for x >= 0, with full relative accuracy down to the smallest x.
+// Logarithms that keep their relative accuracy next to zero.
 //
-// u + c = 1 + x exactly; u = 2^k m with m in [sqrt(1/2), sqrt(2)); with f = m - 1 and s = f / (2 +
-// f), log(1 + f) = 2 atanh(s), a short polynomial in s^2 (the scheme of fdlibm's log1p).
+// log(1 + x) for x >= 0: u + c = 1 + x exactly; u = 2^k m with m in [sqrt(1/2), sqrt(2)); with f =
+// m - 1 and s = f / (2 + f), log(1 + f) = 2 atanh(s), a short polynomial in s^2 (the scheme of
+// fdlibm's log1p).
 
 template <class T>
 struct log_constants;
@@ -54,4 +55,47 @@ INLINE V log1p(V x) {
   V u, c;
   two_sum(splat(T(1)), x, u, c);
   return log_of(u, c, splat(T(0)));
+}
+
+// log(a / b) for a > b, with a relative error of 2^-35.3: for what ends as a float.  With b 2^k as
+// near to a as their bits show it is k ln 2 + 2 atanh(s), s = (a - b 2^k) / (a + b 2^k).
+INLINE vec<double> log_quotient(vec<double> a, vec<double> b) {
+  using C = log_constants<double>;
+  using E = exp_constants<double>;
+  using B = vec<uint64_t>;
+  constexpr double poly[] = {0x1.5555541c49d6ep-1, 0x1.999be43753aa2p-2, 0x1.23e7f8f18d5d6p-2,
+                             0x1.edbdb0a386fe4p-3};
+  const B k = ((B)a - (B)b + (uint64_t(1) << (E::mantissa - 1))) >> E::mantissa;
+  const vec<double> number = (vec<double>)(k + (B)splat(E::magic)) - E::magic;
+  const vec<double> raised = (vec<double>)((B)b + (k << E::mantissa));
+  const vec<double> s = (a - raised) / (a + raised), z = s * s;
+  vec<double> p = splat(poly[3]);
+  _Pragma("GCC unroll 4") for (int i = 2; i >= 0; --i) p = fma(p, z, splat(poly[i]));
+  return fma(number, splat(C::ln2_hi), fma(p, z * s, s + s));
+}
+
+// A slice's sum and its largest term, each in two parts; floats do without the second ones.
+struct SumAndTop {
+  vec<double> sum, sum_lo, top, top_lo;
+};
+
+// The sum over all entries but the largest.
+template <class T>
+INLINE vec<double> others(const SumAndTop& s) {
+  return sizeof(T) == 4 ? s.sum - s.top : (s.sum - s.top) + (s.sum_lo - s.top_lo);
+}
+
+// Where it is less than this, relative to the largest, it is lost in the last places of the sum.
+template <class T>
+constexpr double kTinyRest = sizeof(T) == 4 ? 0x1p-26 : 0x1p-40;
+
+template <class T>
+INLINE vec<int64_t> others_show(const SumAndTop& s) {
+  return others<T>(s) > kTinyRest<T> * s.top;
+}
+
+// The logarithm of the sum, relative to the largest, where the others show.
+template <class T>
+INLINE vec<double> log_of_sum(const SumAndTop& s) {
+  return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others<T>(s) / s.top);
 }

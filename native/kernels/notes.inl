@@ -19,9 +19,8 @@ INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
 
 // The notes of vector j of `count` slices from `first` on.
 INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count, vec<double> max,
-                       vec<double> rest) {
+                       vec<double> rest, vec<double> log_rest) {
   const int64_t at = first - notes.first;
-  const vec<double> log_rest = log1p(rest);
   store_lanes(notes.max + at, j, count, max);
   store_lanes(notes.rest + at, j, count, rest);
   store_lanes(notes.log_rest + at, j, count, log_rest);

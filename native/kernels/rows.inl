@@ -136,17 +136,20 @@ inline bool takes_part(const Job& job, const Slice& slice) {
   return false;
 }
 
-// Below this the rest is lost in the last places of the sum.
 template <class T>
-constexpr double kTinyRest = sizeof(T) == 4 ? 0x1p-26 : 0x1p-40;
+SumAndTop sum_and_top(const State& all) {
+  if (sizeof(T) == 4)
+    return {splat(all.s + all.s_lo), splat(0.0), splat(all.top + all.top_lo), splat(0.0)};
+  return {splat(all.s), splat(all.s_lo), splat(all.top), splat(all.top_lo)};
+}
 
 // The sum over all entries but the largest, relative to the largest: where that is tiny, it would
 // be lost in the sum of all, and is reduced again without the largest.
 template <class D, class T>
 double sum_of_rest(const Job& job, const Slice& slice, const State& all,
                    const Inverse<T>& inverse) {
-  const double rest = ((all.s - all.top) + (all.s_lo - all.top_lo)) / all.top;
-  if (rest > kTinyRest<T>) return rest;
+  const SumAndTop known = sum_and_top<T>(all);
+  if (others_show<T>(known)[0]) return (others<T>(known) / known.top)[0];
   const T m = T(all.max);
   State others;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -162,12 +165,19 @@ double sum_of_rest(const Job& job, const Slice& slice, const State& all,
   return others.s == 0 ? 0 : others.s * relative_scale(others, all) / all.top;
 }
 
-// max + log1p(rest): exact where one entry stands alone.  Near zero the rounding of float
+// log(1 + rest): of `all`, which has this sum_of_rest.
+template <class T>
+double log_of_sum(const State& all, double rest) {
+  const SumAndTop known = sum_and_top<T>(all);
+  return others_show<T>(known)[0] ? log_of_sum<T>(known)[0] : log1p(splat(rest))[0];
+}
+
+// max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double rest = sum_of_rest<D, T>(job, slice, all, Inverse<T>());
-  const double result = all.max + log1p(splat(rest))[0];
+  const double result = all.max + log_of_sum<T>(all, rest);
   if (sizeof(T) == 8 || std::fabs(result) > 0.5) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -175,7 +185,8 @@ double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
     const double* x = entries<D, double>(job, slice, first, count);
     precise = merge(precise, reduce_chunk(x, count, Inverse<double>()));
   }
-  return precise.max + log1p(splat(sum_of_rest<D, double>(job, slice, precise, {})))[0];
+  const double precise_rest = sum_of_rest<D, double>(job, slice, precise, {});
+  return precise.max + log_of_sum<double>(precise, precise_rest);
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.
@@ -237,20 +248,18 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     return;
   }
   map->state = all;
-  if (job.op == Op::log_softmax) {
-    double rest;
-    if (slice.sink > entries_state.max) {
-      map->max = slice.sink;
-      rest = entries_state.s == 0 ? 0
-                                  : (entries_state.s + entries_state.s_lo) *
-                                        relative_scale(entries_state, sink) / sink.top;
-    } else {
-      map->max = entries_state.max;
-      rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
-      if (slice.sink != -inf)
-        rest += sink.top * relative_scale(sink, entries_state) / entries_state.top;
-    }
-    map->log_rest = log1p(splat(rest))[0];
+  if (job.op != Op::log_softmax) return;
+  if (slice.sink > entries_state.max) {
+    const double others =
+        (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
+    map->max = slice.sink;
+    map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : others / sink.top))[0];
+  } else {
+    const double rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
+    const double beside = sink.top * relative_scale(sink, entries_state) / entries_state.top;
+    map->max = entries_state.max;
+    map->log_rest =
+        slice.sink == -inf ? log_of_sum<T>(entries_state, rest) : log1p(splat(rest + beside))[0];
   }
 }
 
@@ -271,7 +280,8 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   const double rest = !map.flat ? sum_of_rest<D, T>(job, slice, map.state, Inverse<T>())
                                 : 0 * map.top;  // a limit: one +inf takes all, or there is none
   const double max = map.flat ? map.pick : map.state.max;
-  note_lanes(notes, index, 0, 1, splat(max), splat(rest));
+  const double log_rest = map.flat ? 0 * map.top : log_of_sum<T>(map.state, rest);
+  note_lanes(notes, index, 0, 1, splat(max), splat(rest), splat(log_rest));
   if (notes.factor) map.factor = notes.factor[index - notes.first];
   map.top *= map.factor;
 }

@@ -169,43 +169,40 @@ struct SliceLanes {
     return s;
   }
 
-  // The sum over all entries but the largest, relative to that; false where it is so small that it
-  // must be summed apart (sum_of_rest in rows.inl).
-  bool rest(vec<double>* result) const {
-    bool ordinary = true;
+  INLINE SumAndTop sum_and_top(int j) const { return {sum[j], sum_lo[j], top[j], top_lo[j]}; }
+
+  // The logarithms of the sums, relative to the largest terms; false if the others of a slice do
+  // not show and must be summed apart (sum_of_rest in rows.inl).
+  bool log_sums(vec<double>* result) const {
+    vec<int64_t> show = splat(int64_t(-1));
     for (int j = 0; j < M; ++j) {
-      result[j] = ((sum[j] - top[j]) + (sum_lo[j] - top_lo[j])) / top[j];
-      ordinary &= all_of<double>(result[j] > kTinyRest<T>, count - j * kWidth<double>);
+      result[j] = log_of_sum<T>(sum_and_top(j));
+      show &= others_show<T>(sum_and_top(j)) | ~first_lanes<double>(count - j * kWidth<double>);
     }
-    return ordinary;
+    return !any_set<double>(~show);
   }
 
-  bool log_rest(vec<double>* result) const {
-    const bool ordinary = rest(result);
-    for (int j = 0; j < M; ++j) result[j] = log1p(result[j]);
-    return ordinary;
-  }
-
-  // Leaves the notes of slices first .. first + count - 1; false as for `rest`.
+  // Leaves the notes of slices first .. first + count - 1; false as for `log_sums`.
   bool note(const SliceNotes& notes, int64_t first) const {
-    vec<double> r[M], m[M];
-    if (!rest(r)) return false;
+    vec<double> log[M], m[M];
+    if (!log_sums(log)) return false;
     widen(max, m);
-    for (int j = 0; j < M; ++j) note_lanes(notes, first, j, count, m[j], r[j]);
+    for (int j = 0; j < M; ++j)
+      note_lanes(notes, first, j, count, m[j], others<T>(sum_and_top(j)) / top[j], log[j]);
     return true;
   }
 
-  // The logarithms of the results of vector k, from `log_rest` in two parts.
+  // The logarithms of the results of vector k, from `log_sums` in two parts.
   INLINE vec<T> logarithm(int k, vec<T> x, const group<T, K>& hi, const group<T, K>& lo) const {
     const group<T, 1> z =
         centred<Tempered>(single<T>(x), max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k]);
     return (z.v[0] - hi.v[k]) - lo.v[k];
   }
 
-  // The logarithms of `rest` in two parts of type T.
-  bool log_rest(group<T, K>& hi, group<T, K>& lo) const {
+  // The same in two parts of type T.
+  bool log_sums(group<T, K>& hi, group<T, K>& lo) const {
     vec<double> log[M], low[M];
-    if (!log_rest(log)) return false;
+    if (!log_sums(log)) return false;
     narrowed(log, hi);
     widen(hi, low);
     for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
@@ -218,19 +215,17 @@ struct SliceLanes {
   template <class F>
   bool logsumexp(group<T, K>& result, F alone) const {
     vec<double> log[M], m[M];
-    if (!log_rest(log)) return false;
+    if (!log_sums(log)) return false;
     widen(max, m);
-    vec<int64_t> near{};
-    for (int j = 0; j < M; ++j) {
-      log[j] = m[j] + log[j];
-      if (sizeof(T) == 4) near |= absolute<double>(log[j]) <= 0.5;
-    }
+    for (int j = 0; j < M; ++j) log[j] = m[j] + log[j];
     narrowed(log, result);
-    if (sizeof(T) == 4 && any_set<double>(near))
-      for (int i = 0; i < count; ++i) {
-        T& one = ((T*)result.v)[i];
-        if (std::fabs(one) <= T(0.5)) one = alone(i);
-      }
+    if constexpr (sizeof(T) == 8) return true;
+    vec<bits<T>> near{};
+    EACH near |= absolute<T>(result.v[k]) <= T(0.5);
+    for (int i = 0; i < count && any_set<T>(near); ++i) {
+      T& one = ((T*)result.v)[i];
+      if (std::fabs(one) <= T(0.5)) one = alone(i);
+    }
     return true;
   }
 };
