@@ -2,6 +2,23 @@
 // not the contiguous one.  The tile is read row by row.  Of floats once, in a guessed frame; else
 // it stays in the cache between the maximum and the sum.  What the map needs again is kept near.
 
+// Rows to fetch while others are worked on: the first one and how far the next is.
+template <class T>
+struct Rows {
+  const T* first = nullptr;
+  int64_t step = 0;
+
+  INLINE const T* operator[](int64_t i) const { return first + i * step; }
+};
+
+// What happens while the rows of a tile of T are summed, where D is stored.
+template <class D, class T = D>
+struct Meanwhile {
+  Rows<D> next;            // entries of the next tile
+  Rows<D> result;          // where results go
+  Delivery<T> outgoing{};  // what is streamed
+};
+
 template <class D, class T>
 struct Tile {
   const D* x;
@@ -10,18 +27,10 @@ struct Tile {
   int64_t y_step;
   T* kept;    // room for the exponentials, K vectors to a row; or null
   int64_t n;  // rows of the tile = entries of a slice
-  // What to fetch meanwhile, row by row: the next tile's entries and where this one's results go.
-  const D* next = nullptr;
-  int64_t next_step = 0;
-  const D* result = nullptr;
-  int64_t result_step = 0;
-  Delivery<T> outgoing = {};  // what to stream meanwhile
-  bool streams = false;       // whole aligned lines of results go past the caches
+  Meanwhile<D, T> meanwhile = {};
+  bool streams = false;  // whole aligned lines of results go past the caches
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
-
-  template <int K>
-  static constexpr int kRowBytes = K * kWidth<T> * int(sizeof(D));
 
   // Row i: the entries of `count` columns, -inf where they take no part.
   template <int K>
@@ -157,7 +166,7 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   group<T, K> m;
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
   const bool far = tile.x_step > K * kWidth<T>;
-  constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
+  constexpr int bytes = K * kWidth<T> * int(sizeof(D));
   for (int64_t i = 0; i < tile.n; ++i) {
     if (far) fetch_lines<false, 3>(tile.x + (i + kRowsAhead) * tile.x_step, bytes);
     const group<T, K> v = tile.template row<K>(i, count);
@@ -170,11 +179,12 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
 // Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they
 // lie, and the largest of each column is looked for on the way; else from their copy, if there is
 // one.
-template <bool Keep, bool Looks, class D, class T, int K, bool Tempered>
-void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
+template <bool Keep, bool Looks, class Tile, class T, int K, bool Tempered>
+void sum_columns(const Tile& of, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
   // Copies, which no store can change.
-  const Tile<D, T> tile = of;
+  const Tile tile = of;
+  const auto [next, result, outgoing] = tile.meanwhile;
   const Frame<T, K> frame = lanes.frame;
   const int count = lanes.count;
   // There is room for the next tile in the first-level cache, too.
@@ -185,7 +195,7 @@ void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
   alignas(kVectorBytes) T passing[Keep ? 1 : Sums::kBlock * columns];
   group<T, K> top;
   EACH top.v[k] = splat(-std::numeric_limits<T>::infinity());
-  constexpr int bytes = Tile<D, T>::template kRowBytes<K>;
+  constexpr int bytes = columns * int(sizeof *next.first);
   const auto exponentiate = [&](int64_t i, T* place) INLINE_LAMBDA {
     const group<T, K> v = Keep && !Looks ? load_group<K>(place, columns, splat(T(0)))
                                          : tile.template row<K>(i, count);
@@ -195,14 +205,13 @@ void sum_columns(const Tile<D, T>& of, SliceLanes<T, K, Tempered>& lanes,
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
         fetch_lines<false, 3>(tile.x + ahead * tile.x_step, bytes);
-      else if (tile.next)
-        fetch_lines<false, 3>(tile.next + (ahead - tile.n) * tile.next_step, bytes);
-    } else if (tile.next) {
-      const D* next = tile.next + i * tile.next_step;
-      small ? fetch_lines<false, 3>(next, bytes) : fetch_lines<false, 2>(next, bytes);
+      else if (next.first)
+        fetch_lines<false, 3>(next[ahead - tile.n], bytes);
+    } else if (next.first) {
+      small ? fetch_lines<false, 3>(next[i], bytes) : fetch_lines<false, 2>(next[i], bytes);
     }
-    if (tile.result) fetch_lines<true, 2>(tile.result + i * tile.result_step, bytes);
-    tile.outgoing.template deliver<K>(i * columns);
+    if (result.first) fetch_lines<true, 2>(result[i], bytes);
+    outgoing.template deliver<K>(i * columns);
     EACH store(place + k * kWidth<T>, e.v[k]);
   };
   for (int64_t i = 0; i < tile.n; i += Sums::kBlock) {
@@ -382,9 +391,9 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.where_next = job.where.stride[job.dims - 1];
     }
     if (job.fetch_ahead && (i + count) % job.run != 0)
-      tile.next = tile.x + count, tile.next_step = x_step;
+      tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_ahead && !tile.streams && job.op != Op::logsumexp)
-      tile.result = tile.y, tile.result_step = y_step;
+      tile.meanwhile.result = {tile.y, y_step};
     const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
                                            : run_tile<K, false, D>(job, tile, i, count);
     if (!done)

@@ -50,18 +50,28 @@ struct RowPieces {
   }
 };
 
+// Of rows shorter than a piece, both ways.
+template <class T>
+__attribute__((noinline)) void turn_entries(const T* x, int64_t n, T* tile, int columns) {
+  for (int64_t j = 0; j < n; ++j)
+    for (int r = 0; r < kWidth<T>; ++r) tile[j * columns + r] = x[r * n + j];
+}
+template <class T>
+__attribute__((noinline)) void turn_entries_back(const T* tile, int columns, int64_t n, T* y) {
+  for (int64_t j = 0; j < n; ++j)
+    for (int r = 0; r < kWidth<T>; ++r) y[r * n + j] = tile[j * columns + r];
+}
+
 // As many contiguous rows of n entries as a vector has lanes, one to a lane of n vectors `columns`
 // elements apart; gives their largest entries.  A last piece that does not fit overlaps the one
 // before.
 template <class T>
 INLINE vec<T> turn_rows(const T* x, int64_t n, T* tile, int columns) {
-  constexpr int W = kWidth<T>, P = kPiece<T>;
+  constexpr int P = kPiece<T>;
   vec<T> top = splat(-std::numeric_limits<T>::infinity());
   if (n < P) {
-    for (int64_t j = 0; j < n; ++j) {
-      for (int r = 0; r < W; ++r) tile[j * columns + r] = x[r * n + j];
-      top = larger(load(tile + j * columns), top);
-    }
+    turn_entries(x, n, tile, columns);
+    for (int64_t j = 0; j < n; ++j) top = larger(load(tile + j * columns), top);
     return top;
   }
   const RowPieces<const T> rows(x, n);
@@ -83,12 +93,9 @@ template <class T, class F>
 INLINE void turn_columns(const T* tile, int columns, int64_t n, T* y, F f) {
   constexpr int W = kWidth<T>, P = kPiece<T>;
   if (n < P) {
-    for (int64_t j = 0; j < n; ++j) {
-      alignas(kVectorBytes) T column[W];
-      store(column, f(load(tile + j * columns)));
-      for (int r = 0; r < W; ++r) y[r * n + j] = column[r];
-    }
-    return;
+    alignas(kVectorBytes) T results[(P - 1) * W];
+    for (int64_t j = 0; j < n; ++j) store(results + j * W, f(load(tile + j * columns)));
+    return turn_entries_back(results, W, n, y);
   }
   const RowPieces<T> rows(y, n);
   for (int64_t j = 0; j < n; j += P) {
@@ -148,12 +155,20 @@ const T* staged_rows(const Job& job, int64_t first, int count) {
   return rows;
 }
 
-// Rows as columns, and where their results go.
+// Rows as the columns of a tile: see Tile.
 template <class T>
 struct TurnedRows {
-  T* turned;  // their entries, or of a softmax their exponentials
+  T* turned;
   int64_t n;
-  T* y;
+  T* y;     // their results, as rows
+  T* kept;  // `turned` where exponentials take the place of entries, else null
+  Meanwhile<T> meanwhile;
+
+  // All lanes have entries.
+  template <int K>
+  INLINE group<T, K> row(int64_t i, int) const {
+    return load_group<K>(turned + i * K * kWidth<T>, K * kWidth<T>, splat(T(0)));
+  }
 };
 
 template <class T, int K, bool Tempered>
@@ -192,16 +207,17 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                   [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / W] = top; });
   if (!lanes.find_frames()) return false;
   lanes.find_top();
-  Tile<T, T> tile = {turned, columns, nullptr, 0, job.op == Op::softmax ? turned : nullptr, n};
+  TurnedRows<T> rows = {turned, n, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   if (job.fetch_ahead && std::is_same_v<D, T>) {
-    tile.next = (const T*)slice_at(job, first).x + count * n, tile.next_step = columns;
-    if (!outgoing && job.op != Op::logsumexp) tile.result = y, tile.result_step = columns;
+    rows.meanwhile.next = {(const T*)slice_at(job, first).x + count * n, columns};
+    if (!outgoing && job.op != Op::logsumexp) rows.meanwhile.result = {y, columns};
   }
-  if (outgoing) tile.outgoing = outgoing->lines();
-  tile.kept ? sum_columns<true, false>(tile, lanes) : sum_columns<false, false>(tile, lanes);
-  if (!outgoing) return finish_tile<D>(job, TurnedRows<T>{turned, n, y}, lanes, first);
+  if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
+  rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
+  if (!outgoing) return finish_tile<D>(job, rows, lanes, first);
   outgoing->finish(columns * n);
-  if (!finish_tile<D>(job, TurnedRows<T>{turned, n, outgoing->room(y)}, lanes, first)) return false;
+  rows.y = outgoing->room(y);
+  if (!finish_tile<D>(job, rows, lanes, first)) return false;
   outgoing->take(y, count * n);
   return true;
 }
