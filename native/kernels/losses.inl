@@ -47,15 +47,20 @@ struct LossGroup {
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
       : job(of), softmax(copy), first(begin), count(number) {
-    const double scale = job.scale;
-    for (int i = 0; i < count; ++i) weight[i] = scale;
-    if (job.weights)
-      for (int i = 0; i < count; ++i) weight[i] *= job.weights[first + i];
-    if (job.labels)
-      for (int i = 0; i < count; ++i) weight[i] = job.labels[first + i] < 0 ? 0 : weight[i];
-    for (int i = 0; i < count; ++i) all_count &= weight[i] != 0, factor[i] = weight[i];
-    const bool plain = !job.targets && !job.weights && scale == 1 && job.z_loss == 0;
-    notes = {first, max, rest, log_rest, plain ? nullptr : factor, job.z_loss};
+    vec<int64_t> left_out{};
+    for (int j = 0; j * kWidth<double> < count; ++j) {
+      vec<double> w = splat(double(job.scale));
+      if (job.weights) w = w * load_lanes(job.weights + first, j, count);
+      if (job.labels) w = load_lanes(job.labels + first, j, count) < 0 ? splat(0.0) : w;
+      store(weight + j * kWidth<double>, w);
+      left_out |= (w == 0) & first_lanes<double>(count - j * kWidth<double>);
+    }
+    all_count = !any_set<double>(left_out);
+    const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
+    const bool own_factor = job.targets || job.z_loss != 0;
+    if (own_factor) std::copy(weight, weight + count, factor);
+    notes = {first,     max, rest, log_rest, plain ? nullptr : own_factor ? factor : weight,
+             job.z_loss};
   }
 
   bool derives() const { return softmax.op == Op::softmax; }
@@ -77,16 +82,15 @@ struct LossGroup {
     return {t + start, job.places + start, end - start};
   }
 
-  // Where the entry of each slice's label is in x or y.
-  INLINE void find_labels(const Operand& array, char** places) const {
+  // Where the entry of each slice's label is in x or y, in bytes from its first entry.
+  INLINE void find_labels(const Operand& array, int64_t* places) const {
     const int64_t* labels = job.labels + first;
     const int64_t along = array.along, step = array.stride[0];
-    char* start = start_of(softmax, array, first);
     const int slices = count;
-    for (int i = 0; i < slices; ++i) {
-      char* slice = softmax.dims == 1 ? start + i * step : start_of(softmax, array, first + i);
-      places[i] = slice + (labels[i] < 0 ? 0 : labels[i]) * along;
-    }
+    for (int i = 0; i < slices; ++i)
+      places[i] = std::max<int64_t>(labels[i], 0) * along + (first + i) * step;
+    for (int i = 0; i < slices && softmax.dims > 1; ++i)
+      places[i] += start_of(softmax, array, first + i) - array.data - (first + i) * step;
   }
 
   template <class T>
@@ -127,24 +131,38 @@ struct LossGroup {
   }
 };
 
+// One entry for each of `count` places, in bytes from data.
+template <class T>
+INLINE void gather_entries(const char* data, const int64_t* places, int count, T* entry) {
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) entry[i] = *(const T*)(data + places[i]);
+}
+template <class T>
+INLINE void scatter_entries(char* data, const int64_t* places, int count, const T* entry) {
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) * (T*)(data + places[i]) = entry[i];
+}
+
 template <class T>
 void label_losses(const LossGroup& group) {
-  alignas(64) double at_label[kLossGroup], below[kLossGroup], at_top[kLossGroup];
+  alignas(64) T entry[kLossGroup];
+  alignas(64) double below[kLossGroup], at_top[kLossGroup];
   alignas(64) static constexpr auto none = filled(0), one = filled(1);
-  char* places[kLossGroup];
+  alignas(64) int64_t places[kLossGroup];
   const int count = group.count;
-  group.find_labels(group.softmax.x, places);
-  for (int i = 0; i < count; ++i) at_label[i] = *(const T*)places[i];
+  const Job& softmax = group.softmax;
+  const Operand &x = softmax.x, &y = softmax.y;
+  group.find_labels(x, places);
+  gather_entries(x.data, places, count, entry);
   group.run_softmax<T>();
   for (int i = 0; i < count; ++i)
-    below[i] = at_label[i] == group.max[i] ? 0 : group.max[i] - at_label[i];
+    below[i] = entry[i] == group.max[i] ? 0 : group.max[i] - double(entry[i]);
   group.finish(below, one.data(), none.data(), one.data(), at_top);
   if (group.derives()) {
-    group.find_labels(group.softmax.y, places);
-    for (int i = 0; i < count; ++i) {
-      T& entry = *(T*)places[i];
-      entry = T(below[i] == 0 ? at_top[i] : double(entry) - group.weight[i]);
-    }
+    if (softmax.dims > 1 || y.along != x.along || y.stride[0] != x.stride[0])
+      group.find_labels(y, places);
+    gather_entries(y.data, places, count, entry);
+    for (int i = 0; i < count; ++i)
+      entry[i] = T(below[i] == 0 ? at_top[i] : double(entry[i]) - group.weight[i]);
+    scatter_entries(y.data, places, count, entry);
   }
   group.leave_out<T>();
 }
@@ -312,8 +330,13 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
     Job softmax = job.softmax;
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = softmax.bundle_at(i);
-      LossGroup group(job, softmax, first, int(count));
-      run_group<T>(group);
+      // No more than what is fetched ahead: entries of labels are looked up before all others.
+      const int64_t most =
+          softmax.traversal == Traversal::short_rows ? short_tile<T>(softmax.n) : count;
+      for (int64_t at = 0; at < count; at += most) {
+        LossGroup group(job, softmax, first + at, int(std::min(most, count - at)));
+        run_group<T>(group);
+      }
     }
   } else {
     WidenedLosses<D> losses(job);

@@ -8,6 +8,9 @@ INLINE vec<double> load_lanes(const double* p, int j, int count) {
          : here > 0 ? load_first(p + j * W, here, splat(0.0))
                     : splat(0.0);
 }
+INLINE vec<int64_t> load_lanes(const int64_t* p, int j, int count) {
+  return (vec<int64_t>)load_lanes((const double*)p, j, count);
+}
 INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
   constexpr int W = kWidth<double>;
   const int here = count - j * W;

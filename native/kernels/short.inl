@@ -249,6 +249,11 @@ void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile
 constexpr int64_t kShortest = 24;
 static_assert(kShortest >= kWidth<float>);  // see OutgoingTile::take
 
+template <class T>
+int64_t short_tile(int64_t n) {
+  return (n <= kShortest ? 4 : 2) * kWidth<T>;
+}
+
 template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int bundle,
                     OutgoingTile<T>* outgoing = nullptr) {
