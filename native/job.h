@@ -40,7 +40,7 @@ struct Operand {
 
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
-  short_rows,  // contiguous slices of up to 112 entries, turned into columns and back
+  short_rows,  // contiguous slices of up to 128 entries, turned into columns and back
   batches,     // sixteen contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
   // the same for operations with something beside the entries

@@ -9,7 +9,7 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 each_function = pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
 
 
-@pytest.mark.parametrize("columns", [26, 100, 112, 120, 999, 1000, 1008])
+@pytest.mark.parametrize("columns", [26, 100, 128, 136, 500, 999, 1000, 1008])
 @pytest.mark.parametrize("offset", [0, 3])
 @each_function
 @each_dtype

@@ -24,7 +24,7 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 
 // Up to this length the exponentials of all rows come first and then their sums: a row by itself
 // would wait for its sum longer than it computes.
-constexpr int64_t kApart = 256;
+constexpr int64_t kApart = 512;
 
 // Sixteen rows, or the last few.
 template <class D, class T, bool Tempered>

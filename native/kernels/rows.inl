@@ -79,7 +79,7 @@ Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behin
   ahead.next = (const char*)behind;
   if (keep.passing)
     ahead.result = (const char*)(keep.e + (behind - x));
-  else if (job.n <= kChunk)
+  else if (job.n <= kChunk && slice.x != slice.y)
     ahead.result = slice.y;
   return ahead;
 }
