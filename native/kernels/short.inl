@@ -172,7 +172,7 @@ struct TurnedRows {
 };
 
 template <class T, int K, bool Tempered>
-void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
+INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
                   const LaneScale<T, K>& scale) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
@@ -180,7 +180,7 @@ void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& l
 }
 
 template <class T, int K, bool Tempered>
-void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
+INLINE void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
                       const group<T, K>& hi, const group<T, K>& lo) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
@@ -188,7 +188,7 @@ void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered
 }
 
 template <class T, int K>
-void write_singles(const TurnedRows<T>& rows, int count, const group<T, K>& v) {
+INLINE void write_singles(const TurnedRows<T>& rows, int count, const group<T, K>& v) {
   store_entries(rows.y, count, v);
 }
 
