@@ -360,6 +360,34 @@ def test_same_bits_on_any_number_of_threads(kernels):
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("options", [{}, {"z_loss": 0.1}, {"class_weight": True}], ids=str)
+@pytest.mark.parametrize("classes", [3, 10, 25, 100, 129, 500, 2100])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_same_bits_alone_or_among_many(kernels, dtype, classes, options):
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(0, 3, (7, 11, classes)).astype(dtype)
+    logits[3, 3, 0] += 60
+    logits[5, 5, 0] = nan
+    target = rng.integers(classes, size=(7, 11))
+    target[2] = target[6, 10] = -100
+    weights = {"class_weight": rng.random(classes)} if "class_weight" in options else {}
+    every = options | weights | {"reduction": "none", "return_grad": True, "ignore_index": -100}
+
+    def rows_of(logits, target, axis=-1):
+        losses, gradient = sm.cross_entropy(logits, target, axis, **every)
+        return losses.reshape(-1), np.moveaxis(gradient, axis, -1).reshape(-1, classes)
+
+    flat = logits.reshape(-1, classes), target.reshape(-1)
+    alone = [rows_of(x[None].copy(), t[None]) for x, t in zip(*flat, strict=True)]
+    expected = [np.concatenate(parts).tobytes() for parts in zip(*alone, strict=True)]
+    in_the_middle = np.moveaxis(logits, -1, 1).copy()
+    for among in (rows_of(logits, target), rows_of(*flat), rows_of(in_the_middle, target, 1)):
+        assert [part.tobytes() for part in among] == expected
+    lead = [np.concatenate(parts) for parts in zip(*alone[:70], strict=True)]
+    for got, one in zip(rows_of(flat[0][:70], flat[1][:70]), lead, strict=True):
+        assert got.tobytes() == one.tobytes()
+
+
 def test_nothing_at_all(kernels):
     assert sm.cross_entropy(np.zeros((0, 3)), []) == 0
     loss, gradient = sm.cross_entropy(np.zeros((0, 3)), np.zeros((0, 3)), return_grad=True)

@@ -33,7 +33,8 @@ void run_bundle(const Job& job, int64_t first, int count) {
     });
   if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count);
   if (job.op == Op::derivative) return run_derivative<D, T>(job, slice_at(job, first));
-  job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, first)) : run_slice<D, T>(job, first);
+  for (int64_t i = first; i < first + count; ++i)
+    job.op > Op::logsumexp ? run_precise<D>(job, slice_at(job, i)) : run_slice<D, T>(job, i);
 }
 
 static void run(const Job& job, int64_t begin, int64_t end) {
