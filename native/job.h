@@ -69,13 +69,14 @@ struct Job {
   int dims = 0;        // of the slices' grid, slowest first
   int64_t shape[kMaxDims];
   Operand x, y, where, temperature, sink;
-  Operand second;            // the tangent of a derivative, or weights
-  bool wide_second = false;  // weights may be double beside entries that are not
-  Operand sign;              // of a weighted sum
-  double factor = 1;         // of smooth_max and mellowmax
-  bool reverse = false;      // cumulative from the end
-  bool fetch_ahead = false;  // the arrays exceed the second-level cache
-  bool stream = false;       // the result exceeds the last-level cache and may be written past it
+  Operand second;              // the tangent of a derivative, or weights
+  bool wide_second = false;    // weights may be double beside entries that are not
+  Operand sign;                // of a weighted sum
+  double factor = 1;           // of smooth_max and mellowmax
+  bool reverse = false;        // cumulative from the end
+  bool fetch_ahead = false;    // the arrays exceed the second-level cache
+  bool fetch_results = false;  // entries and results exceed half of the last-level cache
+  bool stream = false;         // the result exceeds the last-level cache and may be written past it
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;
 

@@ -91,7 +91,7 @@ class Batch {
   INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
     if (!job_.fetch_ahead) return {};
     return {source_[r] + kBatch * n_ * int64_t(sizeof(D)),
-            job_.op == Op::logsumexp ? nullptr : result_[r]};
+            job_.fetch_results ? result_[r] : nullptr};
   }
 
   // What is known of each row, one to a lane, as numbers.

@@ -392,8 +392,7 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     }
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.meanwhile.next = {tile.x + count, x_step};
-    if (job.fetch_ahead && !tile.streams && job.op != Op::logsumexp)
-      tile.meanwhile.result = {tile.y, y_step};
+    if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};
     const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
                                            : run_tile<K, false, D>(job, tile, i, count);
     if (!done)

@@ -292,7 +292,7 @@ class WidenedLosses {
     Job& rows = wide_.softmax;
     rows.dtype = DType::f32;
     rows.dims = 1;
-    rows.fetch_ahead = false;
+    rows.fetch_ahead = rows.fetch_results = false;
     if (rows.traversal != Traversal::short_rows)
       rows.traversal = rows.n <= kBatchRow ? Traversal::batches : Traversal::rows;
     for (Operand* operand : {&rows.x, &rows.y}) {

@@ -77,6 +77,7 @@ Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behin
   if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
     return ahead;
   ahead.next = (const char*)behind;
+  if (!job.fetch_results) return ahead;
   if (keep.passing)
     ahead.result = (const char*)(keep.e + (behind - x));
   else if (job.n <= kChunk && slice.x != slice.y)

@@ -173,7 +173,7 @@ struct TurnedRows {
 
 template <class T, int K, bool Tempered>
 INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
-                  const LaneScale<T, K>& scale) {
+                         const LaneScale<T, K>& scale) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
                   [&](int r, vec<T> e) INLINE_LAMBDA { return scale.of(r / W, e); });
@@ -181,7 +181,7 @@ INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempe
 
 template <class T, int K, bool Tempered>
 INLINE void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
-                      const group<T, K>& hi, const group<T, K>& lo) {
+                             const group<T, K>& hi, const group<T, K>& lo) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
                   [&](int r, vec<T> x) INLINE_LAMBDA { return lanes.logarithm(r / W, x, hi, lo); });
@@ -210,7 +210,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   TurnedRows<T> rows = {turned, n, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   if (job.fetch_ahead && std::is_same_v<D, T>) {
     rows.meanwhile.next = {(const T*)slice_at(job, first).x + count * n, columns};
-    if (!outgoing && job.op != Op::logsumexp) rows.meanwhile.result = {y, columns};
+    if (!outgoing && job.fetch_results) rows.meanwhile.result = {y, columns};
   }
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
