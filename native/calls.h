@@ -131,11 +131,11 @@ struct SparseRows {
 };
 
 // Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at
-// unless they are `known` to be less than the number of classes.
+// unless that was `checked` before: nothing else keeps the kernels within the logits.
 inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,
                               nb::handle weights, nb::handle loss, nb::handle gradient, int axis,
                               double scale, double z_loss, const SparseRows& sparse = {},
-                              bool known = false) {
+                              bool checked = false) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
       w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
       starts(sparse.starts, "starts"), places(sparse.places, "places");
@@ -181,7 +181,7 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.scale = scale;
   job.z_loss = z_loss;
   job.loss = reinterpret_cast<double*>(l.array.data);
-  if (job.labels && !known && !are_classes(job.labels, slices, plan.job.n, false))
+  if (job.labels && !checked && !are_classes(job.labels, slices, plan.job.n, false))
     refuse("target", "less than the number of classes");
   if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
     refuse("axis", "the last where target holds probabilities");

@@ -55,7 +55,7 @@ struct SliceNotes {
   double* max = nullptr;
   double* rest =
       nullptr;  // sum over the others of exp(x - max); nan where there is no distribution
-  double* log_rest = nullptr;  // log1p of that
+  double* log_rest = nullptr;  // log(1 + rest)
   double* factor = nullptr;    // given; null for 1
   double z_loss = 0;           // multiplies it by 1 + 2 z_loss (max + log_rest)
 };
@@ -115,7 +115,7 @@ struct SliceMap {
   double top = 0, rest = 0;  //   `rest` elsewhere
   State state;               // otherwise: of the entries and the sink
   double max = 0;            // the maximum left out of log_rest
-  double log_rest = 0;       // log1p(sum over the others of exp((x - max) / T))
+  double log_rest = 0;       // log(1 + sum over the others of exp((x - max) / T))
   double factor = 1;         // of the probabilities
 };
 

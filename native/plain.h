@@ -193,8 +193,9 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
   }
   const npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
   const nb::object each = new_doubles(slices);
+  const bool checked = true;  // plain_labels did
   run(planned_losses(logits, target, nb::none(), nb::none(), each, gradient, number,
-                     means ? 1 / double(slices) : 1.0, z, {}, true));
+                     means ? 1 / double(slices) : 1.0, z, {}, checked));
   auto* terms = reinterpret_cast<PyArrayObject*>(each.ptr());
   double total = *static_cast<double*>(PyArray_DATA(terms));
   if (slices > 1) {  // in NumPy's order

@@ -29,7 +29,7 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     assert np.array_equal(out, x, equal_nan=True)
 
 
-@pytest.mark.parametrize("columns", [26, 120, 1000])
+@pytest.mark.parametrize("columns", [26, 120, 136, 1000])
 @each_dtype
 def test_results_beyond_the_caches_between_the_places_of_their_type(kernels, dtype, columns):
     """They cannot be written past the caches."""

@@ -76,6 +76,18 @@ def test_one_row_alone_or_in_a_batch(kernels, function, dtype):
 
 
 @each_dtype
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax, sm.logsumexp])
+@pytest.mark.parametrize("length", [1, 3, 10, 24, 25, 60, 61, 128, 129, 300, 512, 513, 2049])
+def test_one_row_alone_or_among_many(kernels, function, dtype, length):
+    """Short rows are turned in tiles, of which the last is a part, longer ones go in batches."""
+    x = np.random.default_rng(length).normal(0, 3, (77, length)).astype(dtype)
+    x[70, 0] += 40
+    expected = [bits(function(one.copy())) for one in x]
+    for rows in (77, 73, 20, 9):
+        assert [bits(one) for one in function(x[:rows])] == expected[:rows]
+
+
+@each_dtype
 @each_along_axis
 def test_one_column_among_few_or_many(kernels, function, dtype):
     """Along a strided axis the neighbours, and which of them share a vector, do not matter."""

@@ -23,8 +23,8 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 }
 
 // Up to this length the exponentials of all rows come first and then their sums: a row by itself
-// would wait for its sum longer than it computes.
-constexpr int64_t kApart = 512;
+// would wait for its sum longer than it computes.  Of a softmax they are kept in any case.
+constexpr int64_t kApart = 256, kApartKept = 512;
 
 // Sixteen rows, or the last few.
 template <class D, class T, bool Tempered>
@@ -132,7 +132,8 @@ class Batch {
   // The sums of all rows' exponentials, which are kept where they are needed again.
   template <class Map>
   void reduce(Outgoing<T, Map>* outgoing) {
-    const bool apart = n_ <= kApart, keeps = apart || job_.op == Op::softmax;
+    const bool softmax = job_.op == Op::softmax;
+    const bool apart = n_ <= (softmax ? kApartKept : kApart), keeps = apart || softmax;
     kept_ = place_of_kept(keeps, outgoing);
     const Numbers rounder(lanes_.frame.rounder), floor(lanes_.frame.floor),
         inverse(lanes_.frame.inverse), inverse_lo(lanes_.frame.inverse_lo);

@@ -179,12 +179,13 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
 // Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they
 // lie, and the largest of each column is looked for on the way; else from their copy, if there is
 // one.
-template <bool Keep, bool Looks, class Tile, class T, int K, bool Tempered>
-void sum_columns(const Tile& of, SliceLanes<T, K, Tempered>& lanes,
+template <bool Keep, bool Looks, class Columns, class T, int K, bool Tempered>
+void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
   // Copies, which no store can change.
-  const Tile tile = of;
-  const auto [next, result, outgoing] = tile.meanwhile;
+  const Columns tile = of;
+  const auto next = tile.meanwhile.next, result = tile.meanwhile.result;
+  const Delivery<T> outgoing = tile.meanwhile.outgoing;
   const Frame<T, K> frame = lanes.frame;
   const int count = lanes.count;
   // There is room for the next tile in the first-level cache, too.

@@ -49,7 +49,7 @@ struct LossGroup {
       : job(of), softmax(copy), first(begin), count(number) {
     vec<int64_t> left_out{};
     for (int j = 0; j * kWidth<double> < count; ++j) {
-      vec<double> w = splat(double(job.scale));
+      vec<double> w = splat(job.scale);
       if (job.weights) w = w * load_lanes(job.weights + first, j, count);
       if (job.labels) w = load_lanes(job.labels + first, j, count) < 0 ? splat(0.0) : w;
       store(weight + j * kWidth<double>, w);
@@ -57,10 +57,10 @@ struct LossGroup {
     }
     all_count = !any_set<double>(left_out);
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
-    const bool own_factor = job.targets || job.z_loss != 0;
-    if (own_factor) std::copy(weight, weight + count, factor);
-    notes = {first,     max, rest, log_rest, plain ? nullptr : own_factor ? factor : weight,
-             job.z_loss};
+    notes = {first, max, rest, log_rest, plain ? nullptr : weight, job.z_loss};
+    if (!job.targets && job.z_loss == 0) return;
+    std::copy(weight, weight + count, factor);  // which will change
+    notes.factor = factor;
   }
 
   bool derives() const { return softmax.op == Op::softmax; }
@@ -82,15 +82,19 @@ struct LossGroup {
     return {t + start, job.places + start, end - start};
   }
 
-  // Where the entry of each slice's label is in x or y, in bytes from its first entry.
+  // Where the entry of each slice's label is in x or y, in bytes from the first of all.
   INLINE void find_labels(const Operand& array, int64_t* places) const {
     const int64_t* labels = job.labels + first;
-    const int64_t along = array.along, step = array.stride[0];
+    const int64_t along = array.along;
     const int slices = count;
-    for (int i = 0; i < slices; ++i)
-      places[i] = std::max<int64_t>(labels[i], 0) * along + (first + i) * step;
-    for (int i = 0; i < slices && softmax.dims > 1; ++i)
-      places[i] += start_of(softmax, array, first + i) - array.data - (first + i) * step;
+    for (int i = 0; i < slices; ++i) places[i] = std::max<int64_t>(labels[i], 0) * along;
+    if (softmax.dims == 1) {
+      const int64_t step = array.stride[0], begin = first * step;
+      for (int i = 0; i < slices; ++i) places[i] += begin + i * step;
+    } else {
+      for (int i = 0; i < slices; ++i)
+        places[i] += start_of(softmax, array, first + i) - array.data;
+    }
   }
 
   template <class T>
@@ -157,7 +161,7 @@ void label_losses(const LossGroup& group) {
     below[i] = entry[i] == group.max[i] ? 0 : group.max[i] - double(entry[i]);
   group.finish(below, one.data(), none.data(), one.data(), at_top);
   if (group.derives()) {
-    if (softmax.dims > 1 || y.along != x.along || y.stride[0] != x.stride[0])
+    if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
       group.find_labels(y, places);
     gather_entries(y.data, places, count, entry);
     for (int i = 0; i < count; ++i)

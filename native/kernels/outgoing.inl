@@ -4,8 +4,8 @@
 // among the others would fetch the lines around it.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
-// 320 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
-// is loaded next: long rows are delivered one group later.
+// 1024 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
+// is loaded next: rows that are summed with their exponentials are delivered one group later.
 
 // Where results end within a line: the entries of that line, which wait for what comes next.
 template <class T>

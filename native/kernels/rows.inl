@@ -70,7 +70,7 @@ INLINE bool kept_serves(const State& chunk, const State& all) {
 }
 
 // What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
-// next slice), and its results if they are written next.
+// next slice), and its results if they are written next and lie elsewhere.
 template <class D, class T>
 Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behind, Room<T> keep) {
   Ahead<T> ahead;
@@ -138,7 +138,7 @@ inline bool takes_part(const Job& job, const Slice& slice) {
 }
 
 template <class T>
-SumAndTop sum_and_top(const State& all) {
+INLINE SumAndTop sum_and_top(const State& all) {
   if (sizeof(T) == 4)
     return {splat(all.s + all.s_lo), splat(0.0), splat(all.top + all.top_lo), splat(0.0)};
   return {splat(all.s), splat(all.s_lo), splat(all.top), splat(all.top_lo)};
@@ -152,7 +152,7 @@ double sum_of_rest(const Job& job, const Slice& slice, const State& all,
   const SumAndTop known = sum_and_top<T>(all);
   if (others_show<T>(known)[0]) return (others<T>(known) / known.top)[0];
   const T m = T(all.max);
-  State others;
+  State rest;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
     T* without = scratch<T>(2 * count) + count;  // `entries` may stage in the first half
@@ -161,14 +161,14 @@ double sum_of_rest(const Job& job, const Slice& slice, const State& all,
     for (int64_t i = 0; i < count; ++i)
       without[i] =
           without[i - count] == m ? -std::numeric_limits<T>::infinity() : without[i - count];
-    others = merge(others, reduce_chunk(without, count, inverse));
+    rest = merge(rest, reduce_chunk(without, count, inverse));
   }
-  return others.s == 0 ? 0 : others.s * relative_scale(others, all) / all.top;
+  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, all) / all.top;
 }
 
 // log(1 + rest): of `all`, which has this sum_of_rest.
 template <class T>
-double log_of_sum(const State& all, double rest) {
+double log_of_slice(const State& all, double rest) {
   const SumAndTop known = sum_and_top<T>(all);
   return others_show<T>(known)[0] ? log_of_sum<T>(known)[0] : log1p(splat(rest))[0];
 }
@@ -178,7 +178,7 @@ double log_of_sum(const State& all, double rest) {
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double rest = sum_of_rest<D, T>(job, slice, all, Inverse<T>());
-  const double result = all.max + log_of_sum<T>(all, rest);
+  const double result = all.max + log_of_slice<T>(all, rest);
   if (sizeof(T) == 8 || std::fabs(result) > 0.5) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -187,7 +187,7 @@ double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
     precise = merge(precise, reduce_chunk(x, count, Inverse<double>()));
   }
   const double precise_rest = sum_of_rest<D, double>(job, slice, precise, {});
-  return precise.max + log_of_sum<double>(precise, precise_rest);
+  return precise.max + log_of_slice<double>(precise, precise_rest);
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.
@@ -251,16 +251,19 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   map->state = all;
   if (job.op != Op::log_softmax) return;
   if (slice.sink > entries_state.max) {
-    const double others =
+    const double below =
         (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
     map->max = slice.sink;
-    map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : others / sink.top))[0];
+    map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : below / sink.top))[0];
+    return;
+  }
+  const double rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
+  map->max = entries_state.max;
+  if (slice.sink == -inf) {
+    map->log_rest = log_of_slice<T>(entries_state, rest);
   } else {
-    const double rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
     const double beside = sink.top * relative_scale(sink, entries_state) / entries_state.top;
-    map->max = entries_state.max;
-    map->log_rest =
-        slice.sink == -inf ? log_of_sum<T>(entries_state, rest) : log1p(splat(rest + beside))[0];
+    map->log_rest = log1p(splat(rest + beside))[0];
   }
 }
 
@@ -281,7 +284,7 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   const double rest = !map.flat ? sum_of_rest<D, T>(job, slice, map.state, Inverse<T>())
                                 : 0 * map.top;  // a limit: one +inf takes all, or there is none
   const double max = map.flat ? map.pick : map.state.max;
-  const double log_rest = map.flat ? 0 * map.top : log_of_sum<T>(map.state, rest);
+  const double log_rest = map.flat ? 0 * map.top : log_of_slice<T>(map.state, rest);
   note_lanes(notes, index, 0, 1, splat(max), splat(rest), splat(log_rest));
   if (notes.factor) map.factor = notes.factor[index - notes.first];
   map.top *= map.factor;

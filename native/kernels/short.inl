@@ -164,7 +164,7 @@ struct TurnedRows {
   T* kept;  // `turned` where exponentials take the place of entries, else null
   Meanwhile<T> meanwhile;
 
-  // All lanes have entries.
+  // Whole vectors: what lanes without a row hold does not matter.
   template <int K>
   INLINE group<T, K> row(int64_t i, int) const {
     return load_group<K>(turned + i * K * kWidth<T>, K * kWidth<T>, splat(T(0)));
@@ -249,16 +249,19 @@ void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile
 constexpr int64_t kShortest = 24;
 static_assert(kShortest >= kWidth<float>);  // see OutgoingTile::take
 
+constexpr int vectors_of_tile(int64_t n) { return n <= kShortest ? 4 : 2; }
+
+// How many rows are turned at a time.
 template <class T>
-int64_t short_tile(int64_t n) {
-  return (n <= kShortest ? 4 : 2) * kWidth<T>;
+constexpr int64_t short_tile(int64_t n) {
+  return vectors_of_tile(n) * kWidth<T>;
 }
 
 template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int bundle,
                     OutgoingTile<T>* outgoing = nullptr) {
-  job.n <= kShortest ? run_short_tiles<4, D, T>(job, first, bundle, outgoing)
-                     : run_short_tiles<2, D, T>(job, first, bundle, outgoing);
+  vectors_of_tile(job.n) == 4 ? run_short_tiles<4, D, T>(job, first, bundle, outgoing)
+                              : run_short_tiles<2, D, T>(job, first, bundle, outgoing);
 }
 
 // Bundles begin .. end - 1, of results that exceed the caches.

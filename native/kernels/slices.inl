@@ -182,6 +182,17 @@ struct SliceLanes {
     return !any_set<double>(~show);
   }
 
+  // The same in two parts of type T.
+  bool log_sums(group<T, K>& hi, group<T, K>& lo) const {
+    vec<double> log[M], low[M];
+    if (!log_sums(log)) return false;
+    narrowed(log, hi);
+    widen(hi, low);
+    for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
+    narrowed(low, lo);
+    return true;
+  }
+
   // Leaves the notes of slices first .. first + count - 1; false as for `log_sums`.
   bool note(const SliceNotes& notes, int64_t first) const {
     vec<double> log[M], m[M];
@@ -199,17 +210,6 @@ struct SliceLanes {
     return (z.v[0] - hi.v[k]) - lo.v[k];
   }
 
-  // The same in two parts of type T.
-  bool log_sums(group<T, K>& hi, group<T, K>& lo) const {
-    vec<double> log[M], low[M];
-    if (!log_sums(log)) return false;
-    narrowed(log, hi);
-    widen(hi, low);
-    for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
-    narrowed(low, lo);
-    return true;
-  }
-
   // Near zero the rounding of float exponentials would show: alone(i) is the result of such a
   // slice.
   template <class F>
@@ -219,13 +219,13 @@ struct SliceLanes {
     widen(max, m);
     for (int j = 0; j < M; ++j) log[j] = m[j] + log[j];
     narrowed(log, result);
-    if constexpr (sizeof(T) == 8) return true;
     vec<bits<T>> near{};
     EACH near |= absolute<T>(result.v[k]) <= T(0.5);
-    for (int i = 0; i < count && any_set<T>(near); ++i) {
-      T& one = ((T*)result.v)[i];
-      if (std::fabs(one) <= T(0.5)) one = alone(i);
-    }
+    if (sizeof(T) == 4 && any_set<T>(near))
+      for (int i = 0; i < count; ++i) {
+        T& one = ((T*)result.v)[i];
+        if (std::fabs(one) <= T(0.5)) one = alone(i);
+      }
     return true;
   }
 };
