@@ -49,11 +49,15 @@ inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
-  job.fetch_results = job.op != Op::logsumexp && 4 * bytes > int64_t(last_level_cache());
   // What is streamed has to lie where its type may.
   job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data &&
                uintptr_t(job.y.data) % uintptr_t(item_size(job.dtype)) == 0;
   plan.choose_traversal();
+  // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
+  // entries, unless results are first touched when all entries are near.
+  const bool late = job.op == Op::log_softmax &&
+                    (job.traversal == Traversal::rows || job.traversal == Traversal::batches);
+  job.fetch_results = job.op != Op::logsumexp && (late || 4 * bytes > int64_t(last_level_cache()));
   return job;
 }
 

@@ -75,7 +75,7 @@ struct Job {
   double factor = 1;           // of smooth_max and mellowmax
   bool reverse = false;        // cumulative from the end
   bool fetch_ahead = false;    // the arrays exceed the second-level cache
-  bool fetch_results = false;  // entries and results exceed half of the last-level cache
+  bool fetch_results = false;  // where results go is worth fetching, too
   bool stream = false;         // the result exceeds the last-level cache and may be written past it
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;
