@@ -9,7 +9,6 @@ from catalog import DTYPES, FUNCTIONS, having
 from families import draw
 
 LENGTHS = [*range(1, 71), 100, 1000, 4096, 5000, 33_000]
-FUSED = {"x86-64-v3", "x86-64-v4", "aarch64"}  # instruction sets with a fused multiply-add
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=str)

@@ -8,8 +8,8 @@ import pytest
 
 import oracle
 import softmax as sm
-from catalog import BFLOAT16, DTYPES, once_rounded
 from catalog import BY_NAME as FUNCTION
+from catalog import DTYPES, once_rounded
 from families import LOGITS, draw
 
 inf, nan = np.inf, np.nan
@@ -317,96 +317,6 @@ def test_central_differences(kernels, name):
         assert numerical == pytest.approx((gradient * direction).sum(), abs=2e-9)
 
 
-# Arrays of all kinds.
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("classes", [5, 100, 3000, 5000, 40_000])
-def test_out(kernels, dtype, classes):
-    """The gradient in a given array, the logits themselves among them."""
-    logits = np.random.default_rng(0).normal(0, 3, (6, classes)).astype(dtype)
-    logits[1, 2] = 90  # nearly one-hot: the sum of the others is taken apart
-    target = np.array([0, 2, 3, 4, 1, 0])
-    loss, gradient = sm.cross_entropy(logits, target, return_grad=True)
-    for out in (np.empty_like(logits), np.empty_like(logits.T).T, logits.copy()):
-        x = out if np.array_equal(out, logits) else logits
-        got, returned = sm.cross_entropy(x, target, return_grad=True, out=out)
-        assert returned is out
-        assert got == loss
-        assert np.array_equal(out, gradient)
-
-
-@pytest.mark.parametrize("integer", np.typecodes["AllInteger"])
-def test_labels_of_any_integer_dtype(kernels, integer):
-    labels = LABELS.astype(integer)
-    for loss in (sm.cross_entropy, sm.focal_loss):
-        assert loss(X, labels) == loss(X, LABELS)
-        assert loss(X, labels, ignore_index=2) == loss(X, LABELS, ignore_index=2)
-        assert loss(X, labels, ignore_index=[-100, 2]) == loss(X, LABELS, ignore_index=2)
-    beyond = np.array([0, np.iinfo(integer).max, 2, 2, 1, 3], integer)
-    with pytest.raises(IndexError, match=rf"got {beyond[1]} at position \[1\]"):
-        sm.cross_entropy(X, beyond)
-    assert sm.cross_entropy(X.tolist(), LABELS.tolist()) == sm.cross_entropy(X, LABELS)
-
-
-def test_same_bits_on_any_number_of_threads(kernels):
-    logits = np.random.default_rng(0).normal(0, 3, (3000, 90)).astype(np.float32)
-    target = np.arange(3000) % 90
-    results = []
-    for threads in (1, 2, 4):
-        with sm.num_threads(threads):
-            loss, gradient = sm.cross_entropy(logits, target, z_loss=0.01, return_grad=True)
-        results.append((loss, gradient.tobytes()))
-    assert results[0] == results[1] == results[2]
-
-
-@pytest.mark.parametrize("options", [{}, {"z_loss": 0.1}, {"class_weight": True}], ids=str)
-@pytest.mark.parametrize("classes", [3, 10, 25, 100, 129, 500, 2100])
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_same_bits_alone_or_among_many(kernels, dtype, classes, options):
-    rng = np.random.default_rng(classes)
-    logits = rng.normal(0, 3, (7, 11, classes)).astype(dtype)
-    logits[3, 3, 0] += 60
-    logits[5, 5, 0] = nan
-    target = rng.integers(classes, size=(7, 11))
-    target[2] = target[6, 10] = -100
-    weights = {"class_weight": rng.random(classes)} if "class_weight" in options else {}
-    every = options | weights | {"reduction": "none", "return_grad": True, "ignore_index": -100}
-
-    def rows_of(logits, target, axis=-1):
-        losses, gradient = sm.cross_entropy(logits, target, axis, **every)
-        return losses.reshape(-1), np.moveaxis(gradient, axis, -1).reshape(-1, classes)
-
-    flat = logits.reshape(-1, classes), target.reshape(-1)
-    alone = [rows_of(x[None].copy(), t[None]) for x, t in zip(*flat, strict=True)]
-    expected = [np.concatenate(parts).tobytes() for parts in zip(*alone, strict=True)]
-    in_the_middle = np.moveaxis(logits, -1, 1).copy()
-    for among in (rows_of(logits, target), rows_of(*flat), rows_of(in_the_middle, target, 1)):
-        assert [part.tobytes() for part in among] == expected
-    lead = [np.concatenate(parts) for parts in zip(*alone[:70], strict=True)]
-    for got, one in zip(rows_of(flat[0][:70], flat[1][:70]), lead, strict=True):
-        assert got.tobytes() == one.tobytes()
-
-
-def test_nothing_at_all(kernels):
-    assert sm.cross_entropy(np.zeros((0, 3)), []) == 0
-    loss, gradient = sm.cross_entropy(np.zeros((0, 3)), np.zeros((0, 3)), return_grad=True)
-    assert loss == 0
-    assert gradient.shape == (0, 3)
-    assert sm.binary_cross_entropy([], []) == 0
-    assert sm.kl_divergence(np.zeros((0, 3)), np.zeros((0, 3))) == 0
-
-
-def test_no_classes(kernels):
-    """Rows of nothing expect nothing: they do not count."""
-    nothing = np.zeros((3, 0))
-    for loss in (sm.cross_entropy, sm.focal_loss, sm.kl_divergence, sm.distillation_loss):
-        assert loss(nothing, nothing) == 0
-        each, gradient = loss(nothing, nothing, reduction="none", return_grad=True)
-        assert each.tolist() == [0, 0, 0]
-        assert gradient.shape == (3, 0)
-
-
 def test_a_distillation_loss_beyond_float16_is_infinite(kernels):
     """Without the warning of a cast."""
     loss = sm.distillation_loss(np.float16([6e4, -6e4]), np.float16([-6e4, 6e4]), 1)
@@ -422,46 +332,3 @@ def test_focal_gradient_of_small_probabilities(kernels, dtype):
     _, gradient = sm.focal_loss(x, 1, return_grad=True)
     exact = oracle.focal_loss_gradient(x, 1)
     assert np.max(oracle.ulp_error(gradient, exact, dtype)) <= 4
-
-
-@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16], ids=str)
-def test_16_bit_means_are_summed_wide(kernels, dtype):
-    """A float16 sum of losses of log 2 would stop at 2048."""
-    logits = np.zeros((70_000, 2), dtype)
-    target = np.zeros(70_000, int)
-    assert sm.cross_entropy(logits, target) == np.asarray(np.log(2)).astype(dtype)
-    assert sm.cross_entropy(logits[:9000], target[:9000], reduction="sum") == np.asarray(
-        9000 * np.log(2)
-    ).astype(dtype)
-
-
-# The short way of plain arguments, which a list of labels does not take.
-
-
-@each_dtype
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("z_loss", [0, 0.25])
-def test_plain_arguments_give_the_same_bits(dtype, reduction, z_loss):
-    for shape, axis in (((1, 1000), -1), ((9,), 0), ((300, 7), 1), ((3, 5, 4), 1)):
-        logits = draw(FUNCTION["softmax"], "N(0,3)", math.prod(shape), dtype, 1).reshape(shape)
-        labels = np.random.default_rng(1).integers(0, shape[axis], np.delete(shape, axis))
-        options = {"axis": axis, "reduction": reduction, "z_loss": z_loss}
-        loss, gradient = sm.cross_entropy(logits, labels.tolist(), return_grad=True, **options)
-        plain = [sm.cross_entropy(logits, labels, **options)]
-        in_place = logits.copy()
-        for given, out in ((logits, None), (logits, np.empty_like(logits)), (in_place, in_place)):
-            value, slopes = sm.cross_entropy(given, labels, return_grad=True, out=out, **options)
-            plain.append(value)
-            assert out is None or slopes is out
-            assert slopes.tobytes() == gradient.tobytes()
-        for value in plain:
-            assert (type(value), value) == (type(loss), loss)
-
-
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_a_plain_loss_beyond_the_dtype_is_infinite(dtype):
-    largest = np.finfo(dtype).max
-    logits = np.array([[largest, -largest]])
-    assert sm.cross_entropy(logits, np.array([1])) == inf
-    assert sm.cross_entropy(logits, np.array([0])) == 0
-    assert sm.cross_entropy(logits / 2, np.array([1])) == largest

@@ -142,7 +142,10 @@ INLINE void gather_entries(const char* data, const int64_t* places, int count, T
 }
 template <class T>
 INLINE void scatter_entries(char* data, const int64_t* places, int count, const T* entry) {
-  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) * (T*)(data + places[i]) = entry[i];
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) {
+    T& place = *(T*)(data + places[i]);
+    place = entry[i];
+  }
 }
 
 template <class T>
