@@ -53,11 +53,13 @@ enum class Traversal {
 struct SliceNotes {
   int64_t first = 0;  // the slice that the arrays begin with
   double* max = nullptr;
-  double* rest =
-      nullptr;  // sum over the others of exp(x - max); nan where there is no distribution
-  double* log_rest = nullptr;  // log(1 + rest)
-  double* factor = nullptr;    // given; null for 1
-  double z_loss = 0;           // multiplies it by 1 + 2 z_loss (max + log_rest)
+  // log(1 + sum over the others of exp(x - max)); nan where there is no distribution
+  double* log_rest = nullptr;
+  // Of a softmax: the probabilities of a largest entry and of all others.
+  double* top = nullptr;
+  double* others = nullptr;
+  double* factor = nullptr;  // given; null for 1
+  double z_loss = 0;         // multiplies it by 1 + 2 z_loss (max + log_rest)
 };
 
 struct Job {
@@ -131,7 +133,8 @@ struct LossJob {
   const double* weights = nullptr;  // of the slices; null for 1
   double scale = 1;                 // of all of them
   double z_loss = 0;                // adds (sum of the target) logsumexp^2
-  double* loss = nullptr;
+  double* loss = nullptr;           // of each slice; or else
+  double* sums = nullptr;           // those of each bundle added up
 };
 
 // Filters of contiguous float or double rows, and draws from what they keep (sampling.inl).

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cmath>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "calls.h"
 #include "results.h"
@@ -166,6 +168,12 @@ inline nb::object scalar_like(PyArrayObject* x, double number) {
   return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(scalar.release().ptr())));
 }
 
+// Halves are added up by themselves, so that errors do not grow with their number.
+inline double pairwise_sum(const double* terms, size_t count) {
+  if (count <= 8) return std::accumulate(terms, terms + count, 0.0);
+  return pairwise_sum(terms, count / 2) + pairwise_sum(terms + count / 2, count - count / 2);
+}
+
 // The mean or sum over slices without weights, and the gradient where that is asked for.
 inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::handle axis,
                                       nb::handle label_smoothing, nb::handle z_loss,
@@ -192,17 +200,13 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
       return nb::none();
   }
   const npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
-  const nb::object each = new_doubles(slices);
   const bool checked = true;  // plain_labels did
-  run(planned_losses(logits, target, nb::none(), nb::none(), each, gradient, number,
-                     means ? 1 / double(slices) : 1.0, z, {}, checked));
-  auto* terms = reinterpret_cast<PyArrayObject*>(each.ptr());
-  double total = *static_cast<double*>(PyArray_DATA(terms));
-  if (slices > 1) {  // in NumPy's order
-    const nb::object sum = nb::steal(PyArray_Sum(terms, 0, NPY_DOUBLE, nullptr));
-    total = PyFloat_AsDouble(sum.ptr());
-  }
-  nb::object loss = scalar_like(x, total);
+  LossJob job = planned_losses(logits, target, nb::none(), nb::none(), nb::none(), gradient, number,
+                               means ? 1 / double(slices) : 1.0, z, {}, checked);
+  std::vector<double> sums(size_t(job.softmax.bundles()));
+  job.sums = sums.data();
+  run(job);
+  nb::object loss = scalar_like(x, pairwise_sum(sums.data(), sums.size()));
   return slopes ? nb::make_tuple(loss, gradient) : loss;
 }
 

@@ -58,12 +58,6 @@ inline nb::object result_like(PyArrayObject* x) {
   return made(PyArray_NewLikeArray(x, NPY_KEEPORDER, nullptr, 0));
 }
 
-// So many doubles.
-inline nb::object new_doubles(npy_intp count) {
-  const ResultMemory memory(count * int64_t(sizeof(double)));
-  return made(PyArray_EMPTY(1, &count, NPY_DOUBLE, 0));
-}
-
 // An array of that shape and dtype in C order, for results of callers in Python.
 inline nb::object new_result(const nb::tuple& shape, nb::handle dtype) {
   npy_intp lengths[kMaxDims], entries = 1;

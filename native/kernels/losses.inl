@@ -20,18 +20,20 @@ INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
   return array.data + at;
 }
 
-constexpr std::array<double, kLossGroup> filled(double value) {
-  std::array<double, kLossGroup> array{};
-  for (double& one : array) one = value;
-  return array;
-}
-
 // The t of all entries of a row, or of those at some places.
 template <class T>
 struct TargetOfRow {
   const T* t;
   const int64_t* places;  // null for all
   int64_t count;
+};
+
+// Of the targets of several slices, one to a lane.
+struct TargetLanes {
+  vec<double> below;   // sums of t (max - x)
+  vec<double> mass;    // sums of t
+  vec<double> others;  // of all t but the largest entry's
+  vec<double> own;     // the largest entry's
 };
 
 // What is known of each slice of a group.
@@ -42,8 +44,8 @@ struct LossGroup {
   int count;
   bool all_count = true;  // no weight is 0
   SliceNotes notes;
-  alignas(64) double max[kLossGroup], rest[kLossGroup], log_rest[kLossGroup], factor[kLossGroup],
-      weight[kLossGroup];
+  alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
+      factor[kLossGroup], weight[kLossGroup], loss[kLossGroup];
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
       : job(of), softmax(copy), first(begin), count(number) {
@@ -57,7 +59,7 @@ struct LossGroup {
     }
     all_count = !any_set<double>(left_out);
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
-    notes = {first, max, rest, log_rest, plain ? nullptr : weight, job.z_loss};
+    notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss};
     if (!job.targets && job.z_loss == 0) return;
     std::copy(weight, weight + count, factor);  // which will change
     notes.factor = factor;
@@ -84,17 +86,16 @@ struct LossGroup {
 
   // Where the entry of each slice's label is in x or y, in bytes from the first of all.
   INLINE void find_labels(const Operand& array, int64_t* places) const {
-    const int64_t* labels = job.labels + first;
-    const int64_t along = array.along;
-    const int slices = count;
-    for (int i = 0; i < slices; ++i) places[i] = std::max<int64_t>(labels[i], 0) * along;
-    if (softmax.dims == 1) {
-      const int64_t step = array.stride[0], begin = first * step;
-      for (int i = 0; i < slices; ++i) places[i] += begin + i * step;
-    } else {
-      for (int i = 0; i < slices; ++i)
-        places[i] += start_of(softmax, array, first + i) - array.data;
+    constexpr int W = kWidth<double>;
+    const vec<int64_t> along = splat(array.along), step = splat(array.stride[0]);
+    vec<int64_t> slice = lane_numbers<double>() + first;
+    for (int j = 0; j * W < count; ++j, slice += W) {
+      const vec<int64_t> label = load_lanes(job.labels + first, j, count);
+      const vec<int64_t> place = (label > 0 ? label : vec<int64_t>{}) * along;
+      store(places + j * W, softmax.dims == 1 ? place + slice * step : place);
     }
+    for (int i = 0; i < count && softmax.dims != 1; ++i)
+      places[i] += start_of(softmax, array, first + i) - array.data;
   }
 
   template <class T>
@@ -103,35 +104,44 @@ struct LossGroup {
     run_bundle<T, T>(softmax, first, count);
   }
 
-  // From `below` and `mass`, the sums of t (max - x) and of t, to the losses; from `others` and
-  // `own`, the sum of the other t and that of the largest entry, to its gradient.
-  void finish(const double* below, const double* mass, const double* others, const double* own,
-              double* at_top) const {
-    for (int j = 0; j * kWidth<double> < count; ++j) {
-      const int at = j * kWidth<double>;
-      const vec<double> w = load(weight + at), r = load(rest + at), l = load(log_rest + at);
-      const vec<double> m = load(mass + at);
-      vec<double> loss = load(below + at) + m * l, pull = load(others + at);
+  // From each slice's targets, target(j, max) those of vector j, to the losses, and to the gradient
+  // of its largest entry.
+  template <class F>
+  INLINE void finish(F target, double* at_top) {
+    constexpr int W = kWidth<double>;
+    for (int at = 0; at < count; at += W) {
+      const vec<double> m = load(max + at), l = load(log_rest + at), w = load(weight + at);
+      const TargetLanes t = target(at, m);
+      vec<double> each = t.below + t.mass * l, pull = t.others;
       if (job.z_loss != 0) {
-        const vec<double> logsumexp = load(max + at) + l;
-        loss = loss + m * job.z_loss * logsumexp * logsumexp;
-        pull = pull + m * 2 * job.z_loss * logsumexp;
+        const vec<double> logsumexp = m + l;
+        each = each + t.mass * job.z_loss * logsumexp * logsumexp;
+        pull = pull + t.mass * 2 * job.z_loss * logsumexp;
       }
-      store_lanes(job.loss + first, j, count, w * loss);
-      store(at_top + at, w * (pull - load(own + at) * r) / (1 + r));
+      store(loss + at, w * each);
+      if (derives()) store(at_top + at, w * (pull * load(top + at) - t.own * load(others + at)));
     }
   }
 
   // Slices of weight 0 count for nothing, whatever stands in them.
   template <class T>
-  void leave_out() const {
+  void leave_out() {
     for (int i = 0; i < count && !all_count; ++i) {
       if (weight[i] != 0) continue;
-      job.loss[first + i] = 0;
+      loss[i] = 0;
       if (!derives()) continue;
       char* y = (char*)gradient<T>(i);
       for (int64_t k = 0; k < softmax.n; ++k) *(T*)(y + k * softmax.y.along) = 0;
     }
+  }
+
+  // The sum of the losses, which go to where each is wanted.
+  double deliver() const {
+    constexpr int W = kWidth<double>;
+    if (job.loss) std::copy(loss, loss + count, job.loss + first);
+    vec<double> sum = splat(0.0);
+    for (int j = 0; j * W < count; ++j) sum = sum + load_lanes(loss, j, count);
+    return fold(sum, [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0];
   }
 };
 
@@ -149,26 +159,34 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
 }
 
 template <class T>
-void label_losses(const LossGroup& group) {
+void label_losses(LossGroup& group) {
+  constexpr int W = kWidth<double>;
   alignas(64) T entry[kLossGroup];
   alignas(64) double below[kLossGroup], at_top[kLossGroup];
-  alignas(64) static constexpr auto none = filled(0), one = filled(1);
   alignas(64) int64_t places[kLossGroup];
   const int count = group.count;
   const Job& softmax = group.softmax;
   const Operand &x = softmax.x, &y = softmax.y;
+  const vec<double> none = splat(0.0), one = splat(1.0);
   group.find_labels(x, places);
   gather_entries(x.data, places, count, entry);
   group.run_softmax<T>();
-  for (int i = 0; i < count; ++i)
-    below[i] = entry[i] == group.max[i] ? 0 : group.max[i] - double(entry[i]);
-  group.finish(below, one.data(), none.data(), one.data(), at_top);
+  group.finish(
+      [&](int at, vec<double> max) INLINE_LAMBDA {
+        const vec<double> own = load_wide(entry + at);
+        const vec<double> gap = own == max ? none : max - own;
+        store(below + at, gap);
+        return TargetLanes{gap, one, none, one};
+      },
+      at_top);
   if (group.derives()) {
     if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
       group.find_labels(y, places);
     gather_entries(y.data, places, count, entry);
-    for (int i = 0; i < count; ++i)
-      entry[i] = T(below[i] == 0 ? at_top[i] : double(entry[i]) - group.weight[i]);
+    for (int at = 0; at < count; at += W) {
+      const vec<double> other = load_wide(entry + at) - load(group.weight + at);
+      store_narrow(entry + at, load(below + at) == none ? load(at_top + at) : other);
+    }
     scatter_entries(y.data, places, count, entry);
   }
   group.leave_out<T>();
@@ -268,7 +286,11 @@ void target_losses(LossGroup& group) {
     group.factor[i] = group.weight[i] * mass[i];
   }
   group.run_softmax<T>();
-  group.finish(below, mass, others, own, at_top);
+  group.finish(
+      [&](int at, vec<double>) INLINE_LAMBDA {
+        return TargetLanes{load(below + at), load(mass + at), load(others + at), load(own + at)};
+      },
+      at_top);
   for (int i = 0; i < group.count && group.derives(); ++i) {
     T* y = group.gradient<T>(i);
     subtract(y, group.target<T>(i), group.weight[i]);
@@ -277,12 +299,14 @@ void target_losses(LossGroup& group) {
   group.leave_out<T>();
 }
 
+// The losses of a group and their sum.
 template <class T>
-void run_group(LossGroup& group) {
+double run_group(LossGroup& group) {
   if (group.softmax.n == 0)
-    std::fill(group.job.loss + group.first, group.job.loss + group.first + group.count, 0.0);
+    std::fill(group.loss, group.loss + group.count, 0.0);
   else
     group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
+  return group.deliver();
 }
 
 struct WidenedRows;
@@ -308,7 +332,11 @@ class WidenedLosses {
     }
   }
 
-  void run(int64_t first, int count) {
+  int64_t at_once(int64_t bundle) const {
+    return job_.softmax.traversal == Traversal::short_rows ? bundle : kBatch;
+  }
+
+  double run(int64_t first, int count) {
     const Job& softmax = job_.softmax;
     const int64_t n = softmax.n;
     float* rows = scratch<float, WidenedRows>(count * n + 1);
@@ -322,36 +350,46 @@ class WidenedLosses {
     else if (job_.targets)
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
     if (job_.weights) wide_.weights = job_.weights + first;
-    wide_.loss = job_.loss + first;
+    if (job_.loss) wide_.loss = job_.loss + first;
     LossGroup group(wide_, wide_.softmax, 0, count);
-    run_group<float>(group);
+    const double sum = run_group<float>(group);
     if (group.derives())
       for (int i = 0; i < count; ++i)
         scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
+    return sum;
+  }
+};
+
+template <class T>
+class Losses {
+  const LossJob& job_;
+  Job softmax_;
+
+ public:
+  explicit Losses(const LossJob& job) : job_(job), softmax_(job.softmax) {}
+
+  // How many slices of a bundle at a time: no more than what is fetched ahead, as entries of labels
+  // are looked up before all others.
+  int64_t at_once(int64_t bundle) const {
+    const bool turned = softmax_.traversal == Traversal::short_rows;
+    return turned ? short_tile<T>(softmax_.n) : bundle;
+  }
+
+  double run(int64_t first, int count) {
+    LossGroup group(job_, softmax_, first, count);
+    return run_group<T>(group);
   }
 };
 
 template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  if constexpr (std::is_same_v<D, T>) {
-    Job softmax = job.softmax;
-    for (int64_t i = begin; i < end; ++i) {
-      const auto [first, count] = softmax.bundle_at(i);
-      // No more than what is fetched ahead: entries of labels are looked up before all others.
-      const int64_t most =
-          softmax.traversal == Traversal::short_rows ? short_tile<T>(softmax.n) : count;
-      for (int64_t at = 0; at < count; at += most) {
-        LossGroup group(job, softmax, first + at, int(std::min(most, count - at)));
-        run_group<T>(group);
-      }
-    }
-  } else {
-    WidenedLosses<D> losses(job);
-    for (int64_t i = begin; i < end; ++i) {
-      const auto [first, count] = job.softmax.bundle_at(i);
-      const int64_t most = job.softmax.traversal == Traversal::short_rows ? count : kBatch;
-      for (int64_t at = 0; at < count; at += most)
-        losses.run(first + at, int(std::min(most, count - at)));
-    }
+  std::conditional_t<std::is_same_v<D, T>, Losses<T>, WidenedLosses<D>> losses(job);
+  for (int64_t i = begin; i < end; ++i) {
+    const auto [first, count] = job.softmax.bundle_at(i);
+    const int64_t most = losses.at_once(count);
+    double sum = 0;
+    for (int64_t at = 0; at < count; at += most)
+      sum += losses.run(first + at, int(std::min(most, count - at)));
+    if (job.sums) job.sums[i] = sum;
   }
 }

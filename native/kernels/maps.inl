@@ -31,38 +31,28 @@ struct ScaleLanes {
   }
 };
 
-// The scale for a slice whose state is `all` and whose exponentials are in the frame of `unit`.
+// The scale for a slice whose state is `all` and whose exponentials are in the frame of `unit`, for
+// results that are multiplied by w.
 template <class T>
-Scale<T> scale_of(const State& all, const State& unit) {
+Scale<T> scale_of(const State& all, const State& unit, double w) {
   const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
   const double s = all.s * power, s_lo = all.s_lo * power;
-  const double inverse = 1 / s;
+  const double inverse = 1 / s, whole = inverse * w;
   Scale<T> scale;
-  scale.factor = T(inverse);
+  scale.factor = T(whole);
   scale.kept = std::numeric_limits<T>::quiet_NaN();
   double top = all.top * power * inverse;
   if constexpr (sizeof(T) == 4) {
-    scale.factor_lo = T(inverse - double(scale.factor));
+    scale.factor_lo = T(whole - double(scale.factor));
   } else {
-    scale.factor_lo = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
+    const double low = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
+    scale.factor_lo = std::fma(inverse, w, -whole) + low * w;
     top = all.top / all.s;
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
   }
-  scale.top = T(top);
+  scale.top = T(top * w);
   // As it stands in the frame of `unit`.
-  if (top > 0.5) scale.kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
-  return scale;
-}
-
-// The scale of results that are multiplied by w.
-template <class T>
-Scale<T> times(Scale<T> scale, double w) {
-  if (w == 1) return scale;
-  const double whole = double(scale.factor) * w;
-  const double low = std::fma(double(scale.factor), w, -whole) + double(scale.factor_lo) * w;
-  scale.factor = T(whole);
-  scale.factor_lo = T((whole - double(scale.factor)) + low);
-  scale.top = T(double(scale.top) * w);
+  if (T(top) > T(0.5)) scale.kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
   return scale;
 }
 

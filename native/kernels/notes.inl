@@ -26,12 +26,17 @@ INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
 
 // The notes of vector j of `count` slices from `first` on.
 INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count, vec<double> max,
-                       vec<double> rest, vec<double> log_rest) {
+                       vec<double> log_rest) {
   const int64_t at = first - notes.first;
   store_lanes(notes.max + at, j, count, max);
-  store_lanes(notes.rest + at, j, count, rest);
   store_lanes(notes.log_rest + at, j, count, log_rest);
   if (notes.z_loss == 0) return;
   const vec<double> factor = load_lanes(notes.factor + at, j, count);
   store_lanes(notes.factor + at, j, count, factor * (1 + 2 * notes.z_loss * (max + log_rest)));
+}
+INLINE void note_probabilities(const SliceNotes& notes, int64_t first, int j, int count,
+                               vec<double> top, vec<double> others) {
+  const int64_t at = first - notes.first;
+  store_lanes(notes.top + at, j, count, top);
+  store_lanes(notes.others + at, j, count, others);
 }

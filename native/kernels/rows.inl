@@ -173,6 +173,15 @@ double log_of_slice(const State& all, double rest) {
   return others_show<T>(known)[0] ? log_of_sum<T>(known)[0] : log1p(splat(rest))[0];
 }
 
+// What one largest entry takes of `all`, which has this sum_of_rest, and what all others take.
+template <class T>
+std::pair<double, double> probabilities_of(const State& all, double rest) {
+  const SumAndTop known = sum_and_top<T>(all);
+  if (!others_show<T>(known)[0]) return {1 / (1 + rest), rest / (1 + rest)};
+  const vec<double> inverse = 1 / known.sum;
+  return {(known.top * inverse)[0], (others<T>(known) * inverse)[0]};
+}
+
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
 template <class D, class T>
@@ -281,11 +290,18 @@ T logsumexp_alone(const Job& job, int64_t index) {
 template <class D, class T>
 void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map) {
   const SliceNotes& notes = *job.notes;
-  const double rest = !map.flat ? sum_of_rest<D, T>(job, slice, map.state, Inverse<T>())
-                                : 0 * map.top;  // a limit: one +inf takes all, or there is none
-  const double max = map.flat ? map.pick : map.state.max;
-  const double log_rest = map.flat ? 0 * map.top : log_of_slice<T>(map.state, rest);
-  note_lanes(notes, index, 0, 1, splat(max), splat(rest), splat(log_rest));
+  // A limit: one +inf takes all, or there is none.
+  double max = map.pick, log_rest = 0 * map.top, top = 1 + log_rest, others = log_rest;
+  if (!map.flat) {
+    const double rest = sum_of_rest<D, T>(job, slice, map.state, Inverse<T>());
+    max = map.state.max;
+    log_rest = log_of_slice<T>(map.state, rest);
+    const auto [largest, all_others] = probabilities_of<T>(map.state, rest);
+    top = largest, others = all_others;
+  }
+  note_lanes(notes, index, 0, 1, splat(max), splat(log_rest));
+  if (job.op == Op::softmax)
+    note_probabilities(notes, index, 0, 1, splat(top), splat(others));
   if (notes.factor) map.factor = notes.factor[index - notes.first];
   map.top *= map.factor;
 }
@@ -323,7 +339,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
   if (kept)
     return scale_chunk<D>(job, slice, first, count, kept,
-                          times(scale_of<T>(map.state, state), map.factor), false);
+                          scale_of<T>(map.state, state, map.factor), false);
   D* stored = map.flat ? nullptr : stored_results<D>(job, slice, first);
   if (stored && job.op == Op::log_softmax && !slice.where && job.x.along == int64_t(sizeof(D)))
     return shift_chunk((const D*)slice.x + first, stored, count, slice, map);
@@ -343,7 +359,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       State unit;
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
       const bool shifted = unit.shift != 0;
-      const Scale<T> scale = times(scale_of<T>(map.state, unit), map.factor);
+      const Scale<T> scale = scale_of<T>(map.state, unit, map.factor);
       if (inverse.tempered)
         shifted ? softmax_row<true, true>(x, y, count, frame, scale)
                 : softmax_row<false, true>(x, y, count, frame, scale);
@@ -387,7 +403,7 @@ void run_slice(const Job& job, int64_t index) {
     finish_slice<D, T>(job, slice, &state, &map);
     if (job.notes) note_slice<D, T>(job, slice, index, map);
     if (keeps && !map.flat) {
-      const Scale<T> scale = times(scale_of<T>(map.state, state), map.factor);
+      const Scale<T> scale = scale_of<T>(map.state, state, map.factor);
       if (long_row) settle(kept, job.n);
       return scale_chunk<D>(job, slice, 0, job.n, kept.e, scale, !long_row);
     }

@@ -122,50 +122,45 @@ struct SliceLanes {
     return numbers;
   }
 
-  // The scale with the slices' factors, where they have any.
+  // How exponentials become probabilities, times the slices' factors where they have any; leaves
+  // its notes.
   LaneScale<T, K> scale(const SliceNotes* notes, int64_t first) const {
-    LaneScale<T, K> s = scale();
-    if (!notes || !notes->factor) return s;
-    vec<double> hi[M], lo[M], share[M], whole[M];
-    widen(s.factor, hi);
-    widen(s.factor_lo, lo);
-    widen(s.top, share);
-    for (int j = 0; j < M; ++j) {
-      const vec<double> w = load_lanes(notes->factor + (first - notes->first), j, count);
-      whole[j] = hi[j] * w;
-      lo[j] = product_error(hi[j], w, whole[j]) + lo[j] * w;
-      share[j] = share[j] * w;
-    }
-    narrowed(whole, s.factor);
-    widen(s.factor, hi);
-    for (int j = 0; j < M; ++j) lo[j] = (whole[j] - hi[j]) + lo[j];
-    narrowed(lo, s.factor_lo);
-    narrowed(share, s.top);
-    return s;
-  }
-
-  LaneScale<T, K> scale() const {
     LaneScale<T, K> s;
-    vec<double> inverse[M], low[M], share[M];
-    for (int j = 0; j < M; ++j) inverse[j] = 1 / sum[j];
-    narrowed(inverse, s.factor);
-    if constexpr (sizeof(T) == 4) {
-      for (int j = 0; j < M; ++j) share[j] = top[j] * inverse[j];
-      widen(s.factor, low);
-      for (int j = 0; j < M; ++j) low[j] = inverse[j] - low[j];
-    } else {
-      for (int j = 0; j < M; ++j) {
+    vec<double> whole[M], low[M], share[M];
+    for (int j = 0; j < M; ++j) {
+      whole[j] = 1 / sum[j];
+      if constexpr (sizeof(T) == 4) {
+        share[j] = top[j] * whole[j];
+      } else {
+        low[j] = (residual(splat(1.0), whole[j], sum[j]) - whole[j] * sum_lo[j]) * whole[j];
         share[j] = top[j] / sum[j];
-        low[j] = (residual(splat(1.0), inverse[j], sum[j]) - inverse[j] * sum_lo[j]) * inverse[j];
         share[j] =
             share[j] +
             (residual(top[j], share[j], sum[j]) + (top_lo[j] - share[j] * sum_lo[j])) / sum[j];
       }
+      if (notes)
+        note_probabilities(*notes, first, j, count, top[j] * whole[j],
+                           others<T>(sum_and_top(j)) * whole[j]);
     }
-    narrowed(low, s.factor_lo);
     narrowed(share, s.top);
     const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
     EACH s.kept.v[k] = s.top.v[k] > T(0.5) ? kept.v[k] : none;
+    if (notes && notes->factor) {
+      for (int j = 0; j < M; ++j) {
+        const vec<double> w = load_lanes(notes->factor + (first - notes->first), j, count);
+        const vec<double> product = whole[j] * w;
+        if constexpr (sizeof(T) == 8) low[j] = product_error(whole[j], w, product) + low[j] * w;
+        whole[j] = product;
+        share[j] = share[j] * w;
+      }
+      narrowed(share, s.top);
+    }
+    narrowed(whole, s.factor);
+    if constexpr (sizeof(T) == 4) {
+      widen(s.factor, low);
+      for (int j = 0; j < M; ++j) low[j] = whole[j] - low[j];
+    }
+    narrowed(low, s.factor_lo);
     return s;
   }
 
@@ -193,13 +188,13 @@ struct SliceLanes {
     return true;
   }
 
-  // Leaves the notes of slices first .. first + count - 1; false as for `log_sums`.
+  // Leaves the notes of slices first .. first + count - 1 but for their probabilities; false as for
+  // `log_sums`.
   bool note(const SliceNotes& notes, int64_t first) const {
     vec<double> log[M], m[M];
     if (!log_sums(log)) return false;
     widen(max, m);
-    for (int j = 0; j < M; ++j)
-      note_lanes(notes, first, j, count, m[j], others<T>(sum_and_top(j)) / top[j], log[j]);
+    for (int j = 0; j < M; ++j) note_lanes(notes, first, j, count, m[j], log[j]);
     return true;
   }
 

@@ -69,12 +69,18 @@ INLINE vec<T> select(vec<bits<T>> mask, vec<T> yes, vec<T> no) {
   return mask ? yes : no;
 }
 
+// 0, 1, 2 ...
+template <class T>
+INLINE vec<bits<T>> lane_numbers() {
+  vec<bits<T>> index;
+  for (int i = 0; i < kWidth<T>; ++i) index[i] = i;
+  return index;
+}
+
 // All ones in the first `count` lanes.
 template <class T>
 INLINE vec<bits<T>> first_lanes(int count) {
-  vec<bits<T>> index;
-  for (int i = 0; i < kWidth<T>; ++i) index[i] = i;
-  return index < (vec<bits<T>>{} + bits<T>(count));
+  return lane_numbers<T>() < (vec<bits<T>>{} + bits<T>(count));
 }
 
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
