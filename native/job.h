@@ -131,6 +131,7 @@ struct LossJob {
   const int64_t* starts = nullptr;
   const int64_t* places = nullptr;
   const double* weights = nullptr;  // of the slices; null for 1
+  bool all_count = false;           // no label is -1, and there are no weights
   double scale = 1;                 // of all of them
   double z_loss = 0;                // adds (sum of the target) logsumexp^2
   double* loss = nullptr;           // of each slice; or else

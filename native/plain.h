@@ -205,6 +205,7 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
                                means ? 1 / double(slices) : 1.0, z, {}, checked);
   std::vector<double> sums(size_t(job.softmax.bundles()));
   job.sums = sums.data();
+  job.all_count = true;  // as plain_labels saw
   run(job);
   nb::object loss = scalar_like(x, pairwise_sum(sums.data(), sums.size()));
   return slopes ? nb::make_tuple(loss, gradient) : loss;

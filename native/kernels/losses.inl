@@ -49,20 +49,25 @@ struct LossGroup {
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
       : job(of), softmax(copy), first(begin), count(number) {
-    vec<int64_t> left_out{};
-    for (int j = 0; j * kWidth<double> < count; ++j) {
-      vec<double> w = splat(job.scale);
-      if (job.weights) w = w * load_lanes(job.weights + first, j, count);
-      if (job.labels) w = load_lanes(job.labels + first, j, count) < 0 ? splat(0.0) : w;
-      store(weight + j * kWidth<double>, w);
-      left_out |= (w == 0) & first_lanes<double>(count - j * kWidth<double>);
-    }
-    all_count = !any_set<double>(left_out);
+    job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
     notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss};
     if (!job.targets && job.z_loss == 0) return;
     std::copy(weight, weight + count, factor);  // which will change
     notes.factor = factor;
+  }
+
+  void weigh() {
+    constexpr int W = kWidth<double>;
+    vec<int64_t> left_out{};
+    for (int j = 0; j * W < count; ++j) {
+      vec<double> w = splat(job.scale);
+      if (job.weights) w = w * load_lanes(job.weights + first, j, count);
+      if (job.labels) w = load_lanes(job.labels + first, j, count) < 0 ? splat(0.0) : w;
+      store(weight + j * W, w);
+      left_out |= (w == 0) & first_lanes<double>(count - j * W);
+    }
+    all_count = !any_set<double>(left_out);
   }
 
   bool derives() const { return softmax.op == Op::softmax; }
@@ -89,6 +94,7 @@ struct LossGroup {
     constexpr int W = kWidth<double>;
     const vec<int64_t> along = splat(array.along), step = splat(array.stride[0]);
     vec<int64_t> slice = lane_numbers<double>() + first;
+    fetch_lines<false, 3>(job.labels + first + count, count * int64_t(sizeof(int64_t)));
     for (int j = 0; j * W < count; ++j, slice += W) {
       const vec<int64_t> label = load_lanes(job.labels + first, j, count);
       const vec<int64_t> place = (label > 0 ? label : vec<int64_t>{}) * along;
