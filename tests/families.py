@@ -63,3 +63,19 @@ def draw(function, family, length, dtype, seed=0):
 
 def families_of(function):
     return FAMILIES[function.domain]
+
+
+def sure_rows(count, length, dtype):
+    """Return normal rows of which one entry is above all others, by more and more."""
+    gaps = [1, 15, 17, 20, 25, 26, 30, 40, 62, 64, 90, 105, 300, 709, 740, 790, 810, 1200, 5000]
+    x = np.random.default_rng(length).normal(0, 3, (count, length))
+    for i, gap in enumerate(gaps[: count // 2]):
+        others = np.arange(length) != 2 * i % length
+        x[2 * i, others] -= x[2 * i].max() + gap / 2
+        x[2 * i, ~others] = gap / 2
+    if length > 2:
+        x[1, 1:] = -np.inf
+        x[3, 1:] = ml_dtypes.finfo(dtype).min
+        x[5, :2] = 50
+        x[7, 0], x[7, 1:] = 50, -50
+    return x.astype(dtype)

@@ -6,7 +6,7 @@ import pytest
 
 import softmax as sm
 from catalog import DTYPES, FUNCTIONS, having
-from families import draw
+from families import draw, sure_rows
 
 LENGTHS = [*range(1, 71), 100, 1000, 4096, 5000, 33_000]
 
@@ -84,6 +84,21 @@ def test_one_row_alone_or_among_many(kernels, function, dtype, length):
     expected = [bits(function(one.copy())) for one in x]
     for rows in (77, 73, 20, 9):
         assert [bits(one) for one in function(x[:rows])] == expected[:rows]
+
+
+@each_dtype
+@pytest.mark.parametrize("function", [sm.log_softmax, sm.logsumexp])
+@pytest.mark.parametrize("length", [1, 2, 3, 10, 24, 25, 100, 129, 600, 2100])
+def test_a_sure_row_among_others(kernels, function, dtype, length):
+    """Where one entry takes all, the sum of the others is taken apart."""
+    x = sure_rows(60, length, dtype)
+    for temperature in [{}, {"temperature": 0.37}] if function is sm.log_softmax else [{}]:
+        expected = [bits(function(one.copy(), **temperature)) for one in x]
+        for rows in (slice(None), slice(20), slice(1, None, 2)):
+            got = function(x[rows].copy(), **temperature)
+            assert [bits(one) for one in got] == expected[rows]
+            got = function(x[rows].T.copy(), axis=0, **temperature)
+            assert [bits(one) for one in got.T] == expected[rows]
 
 
 @each_dtype

@@ -64,10 +64,15 @@ class Batch {
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
     lanes_.correct();
-    if (job_.notes && !lanes_.note(*job_.notes, first_)) return false;
-    if (job_.op == Op::softmax) return scale_rows(outgoing);
-    if (job_.op == Op::log_softmax) return shift_rows(outgoing);
-    return job_.notes || store_logsumexps();
+    if (needs_logarithms(job_) && !lanes_.others_show()) sum_others();
+    if (job_.notes) lanes_.note(*job_.notes, first_);
+    if (job_.op == Op::softmax)
+      scale_rows(outgoing);
+    else if (job_.op == Op::log_softmax)
+      shift_rows(outgoing);
+    else if (!job_.notes)
+      store_logsumexps();
+    return true;
   }
 
  private:
@@ -173,6 +178,24 @@ class Batch {
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
 
+  // Those of rows where they do not show in the sum of all.
+  void sum_others() {
+    lanes_.apart = true;
+    const Numbers max(lanes_.max), rounder(lanes_.frame.rounder), inverse(lanes_.frame.inverse),
+        inverse_lo(lanes_.frame.inverse_lo);
+    for (int r = 0; r < count_; ++r) {
+      const int j = r / kWidth<double>, lane = r % kWidth<double>;
+      if (shows_others<T>(lanes_.sum_and_top(j))[lane]) continue;
+      const State rest =
+          reduce_others(x(r), n_, max[r], Inverse<T>{inverse[r], inverse_lo[r], Tempered});
+      using C = exp_constants<T>;
+      State frame;
+      frame.n = C::frame_magic + T(C::headroom + C::bias) - rounder[r];
+      const double sum = rest.s == 0 ? 0 : rest.s * relative_scale(rest, frame);
+      lanes_.others[j][lane] = sum * power_of_two(C::headroom);
+    }
+  }
+
   // Exponentials that wait have two places by turns, each with a vector of room before it.
   template <class Map>
   T* place_of_kept(bool keeps, Outgoing<T, Map>* outgoing) const {
@@ -195,7 +218,7 @@ class Batch {
   }
 
   template <class Map>
-  bool scale_rows(Outgoing<T, Map>* outgoing) {
+  void scale_rows(Outgoing<T, Map>* outgoing) {
     const LaneScale<T, K> scale = lanes_.scale(job_.notes, first_);
     const Numbers factor(scale.factor), factor_lo(scale.factor_lo), kept(scale.kept),
         top(scale.top);
@@ -204,38 +227,32 @@ class Batch {
     if constexpr (std::is_same_v<Map, Scale<T>>)
       if (outgoing) {
         for (int r = 0; r < count_; ++r) outgoing->map[r] = of_row(r);
-        postpone(*outgoing, exponentials);
-        return true;
+        return postpone(*outgoing, exponentials);
       }
     for (int r = 0; r < count_; ++r) scale_row(exponentials(r), y(r), n_, of_row(r));
-    return true;
   }
 
   template <class Map>
-  bool shift_rows(Outgoing<T, Map>* outgoing) {
+  void shift_rows(Outgoing<T, Map>* outgoing) {
     group<T, K> hi, lo;
-    if (!lanes_.log_sums(hi, lo)) return false;
+    lanes_.log_sums(hi, lo);
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
     if constexpr (std::is_same_v<Map, Shift<T>>)
       if (outgoing) {
         for (int r = 0; r < count_; ++r) outgoing->map[r] = {max[r], log[r], log_lo[r]};
-        postpone(*outgoing, [&](int r) { return x(r); });
-        return true;
+        return postpone(*outgoing, [&](int r) { return x(r); });
       }
     for (int r = 0; r < count_; ++r)
       log_softmax_row<Tempered>(x(r), y(r), n_, max[r],
                                 Inverse<T>{inverse[r], inverse_lo[r], Tempered}, log[r], log_lo[r]);
-    return true;
   }
 
-  bool store_logsumexps() {
+  void store_logsumexps() {
     group<T, K> result;
-    if (!lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); }))
-      return false;
+    lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); });
     const Numbers log(result);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
-    return true;
   }
 };
 

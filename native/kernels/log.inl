@@ -81,7 +81,7 @@ struct SumAndTop {
 
 // The sum over all entries but the largest.
 template <class T>
-INLINE vec<double> others(const SumAndTop& s) {
+INLINE vec<double> others_in(const SumAndTop& s) {
   return sizeof(T) == 4 ? s.sum - s.top : (s.sum - s.top) + (s.sum_lo - s.top_lo);
 }
 
@@ -90,12 +90,19 @@ template <class T>
 constexpr double kTinyRest = sizeof(T) == 4 ? 0x1p-26 : 0x1p-40;
 
 template <class T>
-INLINE vec<int64_t> others_show(const SumAndTop& s) {
-  return others<T>(s) > kTinyRest<T> * s.top;
+INLINE vec<int64_t> shows_others(const SumAndTop& s) {
+  return others_in<T>(s) > kTinyRest<T> * s.top;
 }
 
 // The logarithm of the sum, relative to the largest, where the others show.
 template <class T>
 INLINE vec<double> log_of_sum(const SumAndTop& s) {
-  return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others<T>(s) / s.top);
+  return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others_in<T>(s) / s.top);
+}
+
+// The same where they may be lost and were summed apart.
+template <class T>
+INLINE vec<double> log_of_sum(const SumAndTop& s, vec<double> others) {
+  const vec<double> rest = others / s.top, log1p_of_tiny = fma(rest * -0.5, rest, rest);
+  return shows_others<T>(s) ? log_of_sum<T>(s) : log1p_of_tiny;
 }

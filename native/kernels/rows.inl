@@ -144,50 +144,45 @@ INLINE SumAndTop sum_and_top(const State& all) {
   return {splat(all.s), splat(all.s_lo), splat(all.top), splat(all.top_lo)};
 }
 
-// The sum over all entries but the largest, relative to the largest: where that is tiny, it would
-// be lost in the sum of all, and is reduced again without the largest.
+struct WithoutLargest;
+
+// The state of the entries but the largest, m.
+template <class T>
+State reduce_others(const T* x, int64_t n, T m, const Inverse<T>& inverse) {
+  T* without = scratch<T, WithoutLargest>(n);
+  for (int64_t i = 0; i < n; ++i)
+    without[i] = x[i] == m ? -std::numeric_limits<T>::infinity() : x[i];
+  return reduce_chunk(without, n, inverse);
+}
+
+// The sum over all entries but the largest, in the frame of `all`: where that is tiny, it would be
+// lost in the sum of all, and is reduced again without the largest.
 template <class D, class T>
-double sum_of_rest(const Job& job, const Slice& slice, const State& all,
-                   const Inverse<T>& inverse) {
+double sum_of_others(const Job& job, const Slice& slice, const State& all,
+                     const Inverse<T>& inverse) {
   const SumAndTop known = sum_and_top<T>(all);
-  if (others_show<T>(known)[0]) return (others<T>(known) / known.top)[0];
-  const T m = T(all.max);
+  if (shows_others<T>(known)[0]) return others_in<T>(known)[0];
   State rest;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
-    T* without = scratch<T>(2 * count) + count;  // `entries` may stage in the first half
-    const T* x = entries<D, T>(job, slice, first, count);
-    if (x != without - count) std::memcpy(without - count, x, size_t(count) * sizeof(T));
-    for (int64_t i = 0; i < count; ++i)
-      without[i] =
-          without[i - count] == m ? -std::numeric_limits<T>::infinity() : without[i - count];
-    rest = merge(rest, reduce_chunk(without, count, inverse));
+    rest = merge(rest, reduce_others(entries<D, T>(job, slice, first, count), count, T(all.max),
+                                     inverse));
   }
-  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, all) / all.top;
+  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, all);
 }
 
-// log(1 + rest): of `all`, which has this sum_of_rest.
+// The logarithm of the sum of `all`, which has this sum_of_others, relative to the largest.
 template <class T>
-double log_of_slice(const State& all, double rest) {
-  const SumAndTop known = sum_and_top<T>(all);
-  return others_show<T>(known)[0] ? log_of_sum<T>(known)[0] : log1p(splat(rest))[0];
-}
-
-// What one largest entry takes of `all`, which has this sum_of_rest, and what all others take.
-template <class T>
-std::pair<double, double> probabilities_of(const State& all, double rest) {
-  const SumAndTop known = sum_and_top<T>(all);
-  if (!others_show<T>(known)[0]) return {1 / (1 + rest), rest / (1 + rest)};
-  const vec<double> inverse = 1 / known.sum;
-  return {(known.top * inverse)[0], (others<T>(known) * inverse)[0]};
+double log_of_slice(const State& all, double others) {
+  return log_of_sum<T>(sum_and_top<T>(all), splat(others))[0];
 }
 
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
-  const double rest = sum_of_rest<D, T>(job, slice, all, Inverse<T>());
-  const double result = all.max + log_of_slice<T>(all, rest);
+  const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
+  const double result = all.max + log_of_slice<T>(all, others);
   if (sizeof(T) == 8 || std::fabs(result) > 0.5) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -195,8 +190,8 @@ double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
     const double* x = entries<D, double>(job, slice, first, count);
     precise = merge(precise, reduce_chunk(x, count, Inverse<double>()));
   }
-  const double precise_rest = sum_of_rest<D, double>(job, slice, precise, {});
-  return precise.max + log_of_slice<double>(precise, precise_rest);
+  const double precise_others = sum_of_others<D, double>(job, slice, precise, {});
+  return precise.max + log_of_slice<double>(precise, precise_others);
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.
@@ -266,13 +261,13 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : below / sink.top))[0];
     return;
   }
-  const double rest = sum_of_rest<D, T>(job, slice, entries_state, inverse);
+  const double others = sum_of_others<D, T>(job, slice, entries_state, inverse);
   map->max = entries_state.max;
   if (slice.sink == -inf) {
-    map->log_rest = log_of_slice<T>(entries_state, rest);
+    map->log_rest = log_of_slice<T>(entries_state, others);
   } else {
-    const double beside = sink.top * relative_scale(sink, entries_state) / entries_state.top;
-    map->log_rest = log1p(splat(rest + beside))[0];
+    const double beside = sink.top * relative_scale(sink, entries_state);
+    map->log_rest = log1p(splat((others + beside) / entries_state.top))[0];
   }
 }
 
@@ -293,11 +288,13 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   // A limit: one +inf takes all, or there is none.
   double max = map.pick, log_rest = 0 * map.top, top = 1 + log_rest, others = log_rest;
   if (!map.flat) {
-    const double rest = sum_of_rest<D, T>(job, slice, map.state, Inverse<T>());
+    const double sum = sum_of_others<D, T>(job, slice, map.state, Inverse<T>());
+    const SumAndTop known = sum_and_top<T>(map.state);
+    const double inverse = 1 / known.sum[0];
     max = map.state.max;
-    log_rest = log_of_slice<T>(map.state, rest);
-    const auto [largest, all_others] = probabilities_of<T>(map.state, rest);
-    top = largest, others = all_others;
+    log_rest = log_of_slice<T>(map.state, sum);
+    top = known.top[0] * inverse;
+    others = sum * inverse;
   }
   note_lanes(notes, index, 0, 1, splat(max), splat(log_rest));
   if (job.op == Op::softmax)

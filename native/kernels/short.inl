@@ -160,7 +160,8 @@ template <class T>
 struct TurnedRows {
   T* turned;
   int64_t n;
-  T* y;     // their results, as rows
+  const T* x;  // as rows
+  T* y;        // their results
   T* kept;  // `turned` where exponentials take the place of entries, else null
   Meanwhile<T> meanwhile;
 
@@ -170,6 +171,20 @@ struct TurnedRows {
     return load_group<K>(turned + i * K * kWidth<T>, K * kWidth<T>, splat(T(0)));
   }
 };
+
+struct TurnedAgain;
+
+// The tile with entries where it holds exponentials.
+template <int K, class T>
+TurnedRows<T> entries_again(const TurnedRows<T>& rows, int count) {
+  constexpr int columns = K * kWidth<T>;
+  TurnedRows<T> again = rows;
+  if (!rows.kept) return again;
+  again.turned = scratch<T, TurnedAgain>(columns * rows.n);
+  again.kept = nullptr;
+  rows_to_columns(rows.x, rows.n, count, again.turned, columns, [](int, vec<T>) INLINE_LAMBDA {});
+  return again;
+}
 
 template <class T, int K, bool Tempered>
 INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
@@ -207,7 +222,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                   [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / W] = top; });
   if (!lanes.find_frames()) return false;
   lanes.find_top();
-  TurnedRows<T> rows = {turned, n, y, job.op == Op::log_softmax ? nullptr : turned, {}};
+  TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   if (job.fetch_ahead && std::is_same_v<D, T>) {
     rows.meanwhile.next = {(const T*)slice_at(job, first).x + count * n, columns};
     if (!outgoing && job.fetch_results) rows.meanwhile.result = {y, columns};

@@ -1,7 +1,6 @@
 // Many slices at once, one per lane: their frames, and what follows from their sums.  The same
 // steps as for a single slice (reduce.inl, rows.inl), so that a slice gives the same bits wherever
-// it stands. Slices out of the ordinary (infinite, huge, nearly one-hot) are left to the row
-// traversal.
+// it stands. Slices out of the ordinary (infinite, huge) are left to the row traversal.
 
 // Numbers per slice: K vectors of T in double precision are K or 2 K vectors.
 template <class T, int K>
@@ -51,6 +50,8 @@ struct SliceLanes {
   Frame<T, K> frame;
   vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
   vec<double> lost[M];                               // by rounding the largest of them
+  vec<double> others[M];                             // sums of all but the largest
+  bool apart = false;                                // some of which were summed apart
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
@@ -111,7 +112,17 @@ struct SliceLanes {
         sum_lo[j] = low - (total - sum[j]);
         sum[j] = total;
       }
+      others[j] = others_in<T>(sum_and_top(j));
     }
+  }
+
+  // Whether the sums of all but the largest are what their logarithms need.
+  bool others_show() const {
+    bool show = true;
+    for (int j = 0; j < M; ++j)
+      show &= all_of<double>(shows_others<T>(sum_and_top(j)),
+                             count - j * kWidth<double>);
+    return show;
   }
 
   // Whether no slice has a nan.
@@ -140,7 +151,7 @@ struct SliceLanes {
       }
       if (notes)
         note_probabilities(*notes, first, j, count, top[j] * whole[j],
-                           others<T>(sum_and_top(j)) * whole[j]);
+                           others[j] * whole[j]);
     }
     narrowed(share, s.top);
     const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
@@ -166,36 +177,28 @@ struct SliceLanes {
 
   INLINE SumAndTop sum_and_top(int j) const { return {sum[j], sum_lo[j], top[j], top_lo[j]}; }
 
-  // The logarithms of the sums, relative to the largest terms; false if the others of a slice do
-  // not show and must be summed apart (sum_of_rest in rows.inl).
-  bool log_sums(vec<double>* result) const {
-    vec<int64_t> show = splat(int64_t(-1));
-    for (int j = 0; j < M; ++j) {
-      result[j] = log_of_sum<T>(sum_and_top(j));
-      show &= others_show<T>(sum_and_top(j)) | ~first_lanes<double>(count - j * kWidth<double>);
-    }
-    return !any_set<double>(~show);
+  // The logarithms of the sums, relative to the largest terms.
+  void log_sums(vec<double>* result) const {
+    for (int j = 0; j < M; ++j)
+      result[j] = apart ? log_of_sum<T>(sum_and_top(j), others[j]) : log_of_sum<T>(sum_and_top(j));
   }
 
   // The same in two parts of type T.
-  bool log_sums(group<T, K>& hi, group<T, K>& lo) const {
+  void log_sums(group<T, K>& hi, group<T, K>& lo) const {
     vec<double> log[M], low[M];
-    if (!log_sums(log)) return false;
+    log_sums(log);
     narrowed(log, hi);
     widen(hi, low);
     for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
     narrowed(low, lo);
-    return true;
   }
 
-  // Leaves the notes of slices first .. first + count - 1 but for their probabilities; false as for
-  // `log_sums`.
-  bool note(const SliceNotes& notes, int64_t first) const {
+  // Leaves the notes of slices first .. first + count - 1 but for their probabilities.
+  void note(const SliceNotes& notes, int64_t first) const {
     vec<double> log[M], m[M];
-    if (!log_sums(log)) return false;
+    log_sums(log);
     widen(max, m);
     for (int j = 0; j < M; ++j) note_lanes(notes, first, j, count, m[j], log[j]);
-    return true;
   }
 
   // The logarithms of the results of vector k, from `log_sums` in two parts.
@@ -208,9 +211,9 @@ struct SliceLanes {
   // Near zero the rounding of float exponentials would show: alone(i) is the result of such a
   // slice.
   template <class F>
-  bool logsumexp(group<T, K>& result, F alone) const {
+  void logsumexp(group<T, K>& result, F alone) const {
     vec<double> log[M], m[M];
-    if (!log_sums(log)) return false;
+    log_sums(log);
     widen(max, m);
     for (int j = 0; j < M; ++j) log[j] = m[j] + log[j];
     narrowed(log, result);
@@ -221,9 +224,11 @@ struct SliceLanes {
         T& one = ((T*)result.v)[i];
         if (std::fabs(one) <= T(0.5)) one = alone(i);
       }
-    return true;
   }
 };
+
+// Whether what is asked for are logarithms of sums, or made of them.
+inline bool needs_logarithms(const Job& job) { return job.notes || job.op != Op::softmax; }
 
 // The temperatures of slices first .. first + lanes.count - 1; false if one is a limit.
 template <class T, int K, bool Tempered>
