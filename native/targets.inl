@@ -80,6 +80,8 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/elements.inl"
 #include "kernels/precise.inl"
 #include "kernels/weighted.inl"
+#include "kernels/loss_group.inl"
+#include "kernels/labels.inl"
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"
 #include "kernels/tile.inl"

@@ -44,6 +44,15 @@ INLINE V fold_each(const V* v, F f) {
   }
 }
 
+// The lower halves of the lanes of a, then of b.
+template <int... I>
+INLINE vec<int32_t> low_halves(vec<int64_t> a, vec<int64_t> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector((vec<int32_t>)a, (vec<int32_t>)b, (2 * I)...);
+}
+INLINE vec<int32_t> low_halves(vec<int64_t> a, vec<int64_t> b) {
+  return low_halves(a, b, std::make_integer_sequence<int, kWidth<int32_t>>());
+}
+
 template <class T>
 INLINE bool any_set(vec<bits<T>> mask) {
 #if SOFTMAX_LEVEL == 4

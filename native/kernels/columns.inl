@@ -348,8 +348,8 @@ __attribute__((noinline)) bool sum_others(const Columns& entries,
   widen(none, empty);
   for (int j = 0; j < M; ++j) {
     // In two steps, of which the second may underflow as a State's sum does.
-    const vec<double> half = (n[j] * 0.5 + exp_constants<double>::magic) -
-                             exp_constants<double>::magic;
+    const vec<double> half =
+        (n[j] * 0.5 + exp_constants<double>::magic) - exp_constants<double>::magic;
     const vec<double> sum = rest.sum[j] * power_of_two(half) * power_of_two(n[j] - half - headroom);
     const vec<double> found = empty[j] != 0 ? splat(0.0) : sum * power_of_two(headroom);
     lanes.others[j] = shows_others<T>(lanes.sum_and_top(j)) ? lanes.others[j] : found;

@@ -165,8 +165,8 @@ double sum_of_others(const Job& job, const Slice& slice, const State& all,
   State rest;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
-    rest = merge(rest, reduce_others(entries<D, T>(job, slice, first, count), count, T(all.max),
-                                     inverse));
+    rest = merge(
+        rest, reduce_others(entries<D, T>(job, slice, first, count), count, T(all.max), inverse));
   }
   return rest.s == 0 ? 0 : rest.s * relative_scale(rest, all);
 }
@@ -297,8 +297,7 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
     others = sum * inverse;
   }
   note_lanes(notes, index, 0, 1, splat(max), splat(log_rest));
-  if (job.op == Op::softmax)
-    note_probabilities(notes, index, 0, 1, splat(top), splat(others));
+  if (job.op == Op::softmax) note_probabilities(notes, index, 0, 1, splat(top), splat(others));
   if (notes.factor) map.factor = notes.factor[index - notes.first];
   map.top *= map.factor;
 }
@@ -335,8 +334,8 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   if (keeps_chunks<D, T>(job, slice)) kept = y;
   if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
   if (kept)
-    return scale_chunk<D>(job, slice, first, count, kept,
-                          scale_of<T>(map.state, state, map.factor), false);
+    return scale_chunk<D>(job, slice, first, count, kept, scale_of<T>(map.state, state, map.factor),
+                          false);
   D* stored = map.flat ? nullptr : stored_results<D>(job, slice, first);
   if (stored && job.op == Op::log_softmax && !slice.where && job.x.along == int64_t(sizeof(D)))
     return shift_chunk((const D*)slice.x + first, stored, count, slice, map);

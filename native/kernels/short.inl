@@ -88,20 +88,20 @@ INLINE vec<T> turn_rows(const T* x, int64_t n, T* tile, int columns) {
   return top;
 }
 
-// The way back, through f.
+// The way back, through f(j, v), where v are entries j.
 template <class T, class F>
 INLINE void turn_columns(const T* tile, int columns, int64_t n, T* y, F f) {
   constexpr int W = kWidth<T>, P = kPiece<T>;
   if (n < P) {
     alignas(kVectorBytes) T results[(P - 1) * W];
-    for (int64_t j = 0; j < n; ++j) store(results + j * W, f(load(tile + j * columns)));
+    for (int64_t j = 0; j < n; ++j) store(results + j * W, f(j, load(tile + j * columns)));
     return turn_entries_back(results, W, n, y);
   }
   const RowPieces<T> rows(y, n);
   for (int64_t j = 0; j < n; j += P) {
     const int64_t c = j + P <= n ? j : n - P;
     vec<T> v[P];
-    for (int k = 0; k < P; ++k) v[k] = f(load(tile + (c + k) * columns));
+    for (int k = 0; k < P; ++k) v[k] = f(c + k, load(tile + (c + k) * columns));
     transpose(v);
     for (int k = 0; k < P; ++k) store_pieces(rows.row, k * n + c, v[k]);
   }
@@ -127,14 +127,15 @@ INLINE void rows_to_columns(const T* x, int64_t n, int rows, T* tile, int column
   }
 }
 
-// The way back; f(r, v) makes results of vectors of the rows r, r + 1 ...
+// The way back; f(r, j, v) makes results of entries j of the rows r, r + 1 ...
 template <class T, class F>
 INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* y, F f) {
   constexpr int W = kWidth<T>;
   for (int r = 0; r < rows; r += W) {
     const int here = std::min(rows - r, W);
     T* to = here == W ? y + r * n : scratch<T, LastRows>(W * n);
-    turn_columns(tile + r, columns, n, to, [&](vec<T> v) INLINE_LAMBDA { return f(r, v); });
+    turn_columns(tile + r, columns, n, to,
+                 [&](int64_t j, vec<T> v) INLINE_LAMBDA { return f(r, j, v); });
     if (here < W) std::memcpy(y + r * n, to, size_t(here * n) * sizeof(T));
   }
 }
@@ -162,7 +163,7 @@ struct TurnedRows {
   int64_t n;
   const T* x;  // as rows
   T* y;        // their results
-  T* kept;  // `turned` where exponentials take the place of entries, else null
+  T* kept;     // `turned` where exponentials take the place of entries, else null
   Meanwhile<T> meanwhile;
 
   // Whole vectors: what lanes without a row hold does not matter.
@@ -191,7 +192,7 @@ INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempe
                          const LaneScale<T, K>& scale) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
-                  [&](int r, vec<T> e) INLINE_LAMBDA { return scale.of(r / W, e); });
+                  [&](int r, int64_t, vec<T> e) INLINE_LAMBDA { return scale.of(r / W, e); });
 }
 
 template <class T, int K, bool Tempered>
@@ -199,7 +200,8 @@ INLINE void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, T
                              const group<T, K>& hi, const group<T, K>& lo) {
   constexpr int W = kWidth<T>;
   columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
-                  [&](int r, vec<T> x) INLINE_LAMBDA { return lanes.logarithm(r / W, x, hi, lo); });
+                  [&](int r, int64_t, vec<T> x)
+                      INLINE_LAMBDA { return lanes.logarithm(r / W, x, hi, lo); });
 }
 
 template <class T, int K>
@@ -207,26 +209,42 @@ INLINE void write_singles(const TurnedRows<T>& rows, int count, const group<T, K
   store_entries(rows.y, count, v);
 }
 
+// Slices from `first` on, contiguous rows at x, into a tile; false if one is out of the ordinary.
+template <int K, bool Tempered, class T>
+bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K, Tempered>& lanes) {
+  if (!set_temperatures(job, first, lanes)) return false;
+  rows_to_columns(x, job.n, lanes.count, turned, K * kWidth<T>,
+                  [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / kWidth<T>] = top; });
+  if (!lanes.find_frames()) return false;
+  lanes.find_top();
+  return true;
+}
+
+// What is fetched while a tile from slice `first` on, as they are stored, is summed.
+template <int K, class T>
+Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
+  constexpr int columns = K * kWidth<T>;
+  Meanwhile<T> meanwhile;
+  if (!job.fetch_ahead) return meanwhile;
+  meanwhile.next = {(const T*)slice_at(job, first).x + count * job.n, columns};
+  if (job.fetch_results) meanwhile.result = {result, columns};
+  return meanwhile;
+}
+
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` results wait there.
 template <int K, bool Tempered, class D, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                 OutgoingTile<T>* outgoing) {
-  constexpr int W = kWidth<T>, columns = K * W;
+  constexpr int columns = K * kWidth<T>;
   const int64_t n = job.n;
   T* turned = scratch<T, Turned>(columns * n);
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
-  if (!set_temperatures(job, first, lanes)) return false;
-  rows_to_columns(x, n, count, turned, columns,
-                  [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / W] = top; });
-  if (!lanes.find_frames()) return false;
-  lanes.find_top();
+  if (!turn(job, x, first, turned, lanes)) return false;
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
-  if (job.fetch_ahead && std::is_same_v<D, T>) {
-    rows.meanwhile.next = {(const T*)slice_at(job, first).x + count * n, columns};
-    if (!outgoing && job.fetch_results) rows.meanwhile.result = {y, columns};
-  }
+  if (std::is_same_v<D, T>)
+    rows.meanwhile = beside_tile<K>(job, first, count, outgoing ? nullptr : y);
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
   if (!outgoing) return finish_tile<D>(job, rows, lanes, first);

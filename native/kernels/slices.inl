@@ -120,8 +120,7 @@ struct SliceLanes {
   bool others_show() const {
     bool show = true;
     for (int j = 0; j < M; ++j)
-      show &= all_of<double>(shows_others<T>(sum_and_top(j)),
-                             count - j * kWidth<double>);
+      show &= all_of<double>(shows_others<T>(sum_and_top(j)), count - j * kWidth<double>);
     return show;
   }
 
@@ -150,8 +149,7 @@ struct SliceLanes {
             (residual(top[j], share[j], sum[j]) + (top_lo[j] - share[j] * sum_lo[j])) / sum[j];
       }
       if (notes)
-        note_probabilities(*notes, first, j, count, top[j] * whole[j],
-                           others[j] * whole[j]);
+        note_probabilities(*notes, first, j, count, top[j] * whole[j], others[j] * whole[j]);
     }
     narrowed(share, s.top);
     const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());

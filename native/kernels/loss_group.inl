@@ -1,0 +1,160 @@
+// Cross-entropy and its gradient: the softmax of a group of slices by whichever traversal serves
+// them, with each slice's weight as a factor, then what the target changes, while the bundle is in
+// the cache.
+//
+// The loss is log(1 + rest) + (max - x_label), never the difference of two large numbers; so is the
+// gradient of a label that is the largest entry: minus the sum of the others.
+
+template <class D, class T>
+void run_bundle(const Job& job, int64_t first, int count);
+
+// The largest bundle of slices.
+constexpr int kLossGroup = kColumns;
+
+// Where a slice begins in one of the job's arrays.
+INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
+  if (job.dims == 1) return array.data + slice * array.stride[0];
+  int64_t at = 0;
+  for (int d = job.dims - 1; d >= 0; slice /= job.shape[d--])
+    at += slice % job.shape[d] * array.stride[d];
+  return array.data + at;
+}
+
+// The t of all entries of a row, or of those at some places.
+template <class T>
+struct TargetOfRow {
+  const T* t;
+  const int64_t* places;  // null for all
+  int64_t count;
+};
+
+// Of the targets of several slices, one to a lane.
+struct TargetLanes {
+  vec<double> below;   // sums of t (max - x)
+  vec<double> mass;    // sums of t
+  vec<double> others;  // of all t but the largest entry's
+  vec<double> own;     // the largest entry's
+};
+
+// What is known of each slice of a group.
+struct LossGroup {
+  const LossJob& job;
+  Job& softmax;  // a copy of the job's that leaves its notes here
+  int64_t first;
+  int count;
+  bool all_count = true;  // no weight is 0
+  SliceNotes notes;
+  alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
+      factor[kLossGroup], weight[kLossGroup], loss[kLossGroup];
+
+  LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
+      : job(of), softmax(copy), first(begin), count(number) {
+    job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
+    const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
+    notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss};
+    if (!job.targets && job.z_loss == 0) return;
+    std::copy(weight, weight + count, factor);  // which will change
+    notes.factor = factor;
+  }
+
+  void weigh() {
+    constexpr int W = kWidth<double>;
+    vec<int64_t> left_out{};
+    for (int j = 0; j * W < count; ++j) {
+      vec<double> w = splat(job.scale);
+      if (job.weights) w = w * load_lanes(job.weights + first, j, count);
+      if (job.labels) w = load_lanes(job.labels + first, j, count) < 0 ? splat(0.0) : w;
+      store(weight + j * W, w);
+      left_out |= (w == 0) & first_lanes<double>(count - j * W);
+    }
+    all_count = !any_set<double>(left_out);
+  }
+
+  bool derives() const { return softmax.op == Op::softmax; }
+
+  template <class T>
+  const T* logits(int i) const {
+    return (const T*)start_of(softmax, softmax.x, first + i);
+  }
+  template <class T>
+  T* gradient(int i) const {
+    return (T*)start_of(softmax, softmax.y, first + i);
+  }
+
+  template <class T>
+  TargetOfRow<T> target(int i) const {
+    const T* t = (const T*)job.targets;
+    if (!job.starts) return {t + (first + i) * softmax.n, nullptr, softmax.n};
+    const int64_t start = job.starts[first + i], end = job.starts[first + i + 1];
+    return {t + start, job.places + start, end - start};
+  }
+
+  // Those of the next group.
+  INLINE void fetch_labels() const {
+    fetch_lines<false, 3>(job.labels + first + count, count * int64_t(sizeof(int64_t)));
+  }
+
+  // Where the entry of each slice's label is in x or y, in bytes from the first of all.
+  INLINE void find_labels(const Operand& array, int64_t* places) const {
+    constexpr int W = kWidth<double>;
+    const vec<int64_t> along = splat(array.along), step = splat(array.stride[0]);
+    vec<int64_t> slice = lane_numbers<double>() + first;
+    fetch_labels();
+    for (int j = 0; j * W < count; ++j, slice += W) {
+      const vec<int64_t> label = load_lanes(job.labels + first, j, count);
+      const vec<int64_t> place = (label > 0 ? label : vec<int64_t>{}) * along;
+      store(places + j * W, softmax.dims == 1 ? place + slice * step : place);
+    }
+    for (int i = 0; i < count && softmax.dims != 1; ++i)
+      places[i] += start_of(softmax, array, first + i) - array.data;
+  }
+
+  template <class T>
+  void run_softmax() const {
+    softmax.notes = &notes;
+    run_bundle<T, T>(softmax, first, count);
+  }
+
+  // From each slice's targets, target(j, max) those of vector j, to the losses, and to the gradient
+  // of its largest entry.
+  template <class F>
+  INLINE void finish(F target, double* at_top) {
+    constexpr int W = kWidth<double>;
+    const int slices = count;
+    const bool slopes = derives();
+    const double z_loss = job.z_loss;
+    for (int at = 0; at < slices; at += W) {
+      const vec<double> m = load(max + at), l = load(log_rest + at), w = load(weight + at);
+      const TargetLanes t = target(at, m);
+      vec<double> each = t.below + t.mass * l, pull = t.others;
+      if (z_loss != 0) {
+        const vec<double> logsumexp = m + l;
+        each = each + t.mass * z_loss * logsumexp * logsumexp;
+        pull = pull + t.mass * 2 * z_loss * logsumexp;
+      }
+      store(loss + at, w * each);
+      if (slopes) store(at_top + at, w * (pull * load(top + at) - t.own * load(others + at)));
+    }
+  }
+
+  // Slices of weight 0 count for nothing, whatever stands in them.
+  template <class T>
+  void leave_out() {
+    for (int i = 0; i < count && !all_count; ++i) {
+      if (weight[i] != 0) continue;
+      loss[i] = 0;
+      if (!derives()) continue;
+      char* y = (char*)gradient<T>(i);
+      for (int64_t k = 0; k < softmax.n; ++k) *(T*)(y + k * softmax.y.along) = 0;
+    }
+  }
+
+  // The sum of the losses, which go to where each is wanted.
+  double deliver() const {
+    constexpr int W = kWidth<double>;
+    if (job.loss) std::copy(loss, loss + count, job.loss + first);
+    vec<double> sum = splat(0.0);
+    for (int j = 0; j * W < count; ++j) sum = sum + load_lanes(loss, j, count);
+    return fold(sum, [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0];
+  }
+};
