@@ -119,6 +119,7 @@ struct SliceMap {
   double max = 0;            // the maximum left out of log_rest
   double log_rest = 0;       // log(1 + sum over the others of exp((x - max) / T))
   double factor = 1;         // of the probabilities
+  double inverse = 0;        // 1 / s of the state, where there are notes
 };
 
 // Cross-entropy of contiguous logits, with labels, probabilities or sparse counts.

@@ -57,21 +57,42 @@ INLINE V log1p(V x) {
   return log_of(u, c, splat(T(0)));
 }
 
-// log(a / b) for a > b, with a relative error of 2^-35: for what ends as a float.  With b 2^k as
-// near to a as their bits show it is k ln 2 + 2 atanh(s), s = (a - b 2^k) / (a + b 2^k).
+// b 2^k as near to a as their bits show, and k.
+struct Raised {
+  vec<double> b, k;
+
+  INLINE Raised(vec<double> a, vec<double> from) {
+    using E = exp_constants<double>;
+    using B = vec<uint64_t>;
+    const B steps = ((B)a - (B)from + (uint64_t(1) << (E::mantissa - 1))) >> E::mantissa;
+    k = (vec<double>)(steps + (B)splat(E::magic)) - E::magic;
+    b = (vec<double>)((B)from + (steps << E::mantissa));
+  }
+
+  // k ln 2 + 2 atanh(s), with a relative error of 2^-35: for what ends as a float.
+  INLINE vec<double> logarithm(vec<double> s) const {
+    constexpr double ln2 = 0x1.62e42fefa39efp-1;
+    constexpr double poly[] = {0x1.5555541c49d6ep-1, 0x1.999be43753aa2p-2, 0x1.23e7f8f18d5d6p-2,
+                               0x1.edbdb0a386fe4p-3};
+    const vec<double> z = s * s;
+    vec<double> p = splat(poly[3]);
+    _Pragma("GCC unroll 4") for (int i = 2; i >= 0; --i) p = fma(p, z, splat(poly[i]));
+    return fma(k, splat(ln2), fma(p, z * s, s + s));
+  }
+};
+
+// log(a / b) for a > b: s = (a - b 2^k) / (a + b 2^k).
 INLINE vec<double> log_quotient(vec<double> a, vec<double> b) {
-  using E = exp_constants<double>;
-  using B = vec<uint64_t>;
-  constexpr double ln2 = 0x1.62e42fefa39efp-1;
-  constexpr double poly[] = {0x1.5555541c49d6ep-1, 0x1.999be43753aa2p-2, 0x1.23e7f8f18d5d6p-2,
-                             0x1.edbdb0a386fe4p-3};
-  const B k = ((B)a - (B)b + (uint64_t(1) << (E::mantissa - 1))) >> E::mantissa;
-  const vec<double> number = (vec<double>)(k + (B)splat(E::magic)) - E::magic;
-  const vec<double> raised = (vec<double>)((B)b + (k << E::mantissa));
-  const vec<double> s = (a - raised) / (a + raised), z = s * s;
-  vec<double> p = splat(poly[3]);
-  _Pragma("GCC unroll 4") for (int i = 2; i >= 0; --i) p = fma(p, z, splat(poly[i]));
-  return fma(number, splat(ln2), fma(p, z * s, s + s));
+  const Raised raised(a, b);
+  return raised.logarithm((a - raised.b) / (a + raised.b));
+}
+
+// The same and 1 / a, from one division.
+INLINE vec<double> log_quotient(vec<double> a, vec<double> b, vec<double>& inverse) {
+  const Raised raised(a, b);
+  const vec<double> sum = a + raised.b, both = 1 / (a * sum);
+  inverse = both * sum;
+  return raised.logarithm((a - raised.b) * (both * a));
 }
 
 // A slice's sum and its largest term, each in two parts; floats do without the second ones.
@@ -100,9 +121,17 @@ INLINE vec<double> log_of_sum(const SumAndTop& s) {
   return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others_in<T>(s) / s.top);
 }
 
-// The same where they may be lost and were summed apart.
+// The same with 1 / sum.
 template <class T>
-INLINE vec<double> log_of_sum(const SumAndTop& s, vec<double> others) {
+INLINE vec<double> log_of_sum(const SumAndTop& s, vec<double>& inverse) {
+  if (sizeof(T) == 4) return log_quotient(s.sum, s.top, inverse);
+  inverse = 1 / s.sum;
+  return log_of_sum<T>(s);
+}
+
+// `log` where the others show; else the logarithm from what they are when summed apart.
+template <class T>
+INLINE vec<double> log_apart(const SumAndTop& s, vec<double> others, vec<double> log) {
   const vec<double> rest = others / s.top, log1p_of_tiny = fma(rest * -0.5, rest, rest);
-  return shows_others<T>(s) ? log_of_sum<T>(s) : log1p_of_tiny;
+  return shows_others<T>(s) ? log : log1p_of_tiny;
 }

@@ -31,13 +31,13 @@ struct ScaleLanes {
   }
 };
 
-// The scale for a slice whose state is `all` and whose exponentials are in the frame of `unit`, for
-// results that are multiplied by w.
+// The scale of a slice's exponentials in the frame of `unit`.
 template <class T>
-Scale<T> scale_of(const State& all, const State& unit, double w) {
+Scale<T> scale_of(const SliceMap& map, const State& unit) {
+  const State& all = map.state;
   const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
-  const double s = all.s * power, s_lo = all.s_lo * power;
-  const double inverse = 1 / s, whole = inverse * w;
+  const double s = all.s * power, s_lo = all.s_lo * power, w = map.factor;
+  const double inverse = map.inverse == 0 ? 1 / s : map.inverse / power, whole = inverse * w;
   Scale<T> scale;
   scale.factor = T(whole);
   scale.kept = std::numeric_limits<T>::quiet_NaN();

@@ -24,19 +24,20 @@ INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
     store_first(p + j * W, here, v);
 }
 
+struct NoteLanes {
+  vec<double> max, log_rest, top, others;  // as in SliceNotes
+};
+
 // The notes of vector j of `count` slices from `first` on.
-INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count, vec<double> max,
-                       vec<double> log_rest) {
+INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count,
+                       const NoteLanes& lanes) {
   const int64_t at = first - notes.first;
-  store_lanes(notes.max + at, j, count, max);
-  store_lanes(notes.log_rest + at, j, count, log_rest);
+  store_lanes(notes.max + at, j, count, lanes.max);
+  store_lanes(notes.log_rest + at, j, count, lanes.log_rest);
+  store_lanes(notes.top + at, j, count, lanes.top);
+  store_lanes(notes.others + at, j, count, lanes.others);
   if (notes.z_loss == 0) return;
   const vec<double> factor = load_lanes(notes.factor + at, j, count);
-  store_lanes(notes.factor + at, j, count, factor * (1 + 2 * notes.z_loss * (max + log_rest)));
-}
-INLINE void note_probabilities(const SliceNotes& notes, int64_t first, int j, int count,
-                               vec<double> top, vec<double> others) {
-  const int64_t at = first - notes.first;
-  store_lanes(notes.top + at, j, count, top);
-  store_lanes(notes.others + at, j, count, others);
+  store_lanes(notes.factor + at, j, count,
+              factor * (1 + 2 * notes.z_loss * (lanes.max + lanes.log_rest)));
 }

@@ -174,7 +174,8 @@ double sum_of_others(const Job& job, const Slice& slice, const State& all,
 // The logarithm of the sum of `all`, which has this sum_of_others, relative to the largest.
 template <class T>
 double log_of_slice(const State& all, double others) {
-  return log_of_sum<T>(sum_and_top<T>(all), splat(others))[0];
+  const SumAndTop known = sum_and_top<T>(all);
+  return log_apart<T>(known, splat(others), log_of_sum<T>(known))[0];
 }
 
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
@@ -286,18 +287,18 @@ template <class D, class T>
 void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map) {
   const SliceNotes& notes = *job.notes;
   // A limit: one +inf takes all, or there is none.
-  double max = map.pick, log_rest = 0 * map.top, top = 1 + log_rest, others = log_rest;
+  const vec<double> nothing = splat(0 * map.top);
+  NoteLanes lanes = {splat(map.pick), nothing, 1 + nothing, nothing};
   if (!map.flat) {
-    const double sum = sum_of_others<D, T>(job, slice, map.state, Inverse<T>());
     const SumAndTop known = sum_and_top<T>(map.state);
-    const double inverse = 1 / known.sum[0];
-    max = map.state.max;
-    log_rest = log_of_slice<T>(map.state, sum);
-    top = known.top[0] * inverse;
-    others = sum * inverse;
+    const vec<double> others = splat(sum_of_others<D, T>(job, slice, map.state, Inverse<T>()));
+    vec<double> inverse;
+    const vec<double> log = log_of_sum<T>(known, inverse);
+    lanes = {splat(map.state.max), log_apart<T>(known, others, log), known.top * inverse,
+             others * inverse};
+    map.inverse = inverse[0];
   }
-  note_lanes(notes, index, 0, 1, splat(max), splat(log_rest));
-  if (job.op == Op::softmax) note_probabilities(notes, index, 0, 1, splat(top), splat(others));
+  note_lanes(notes, index, 0, 1, lanes);
   if (notes.factor) map.factor = notes.factor[index - notes.first];
   map.top *= map.factor;
 }
@@ -333,9 +334,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
   T* y = results<D, T>(job, slice, first, count);
   if (keeps_chunks<D, T>(job, slice)) kept = y;
   if (map.flat || !kept_serves(state, map.state)) kept = nullptr;
-  if (kept)
-    return scale_chunk<D>(job, slice, first, count, kept, scale_of<T>(map.state, state, map.factor),
-                          false);
+  if (kept) return scale_chunk<D>(job, slice, first, count, kept, scale_of<T>(map, state), false);
   D* stored = map.flat ? nullptr : stored_results<D>(job, slice, first);
   if (stored && job.op == Op::log_softmax && !slice.where && job.x.along == int64_t(sizeof(D)))
     return shift_chunk((const D*)slice.x + first, stored, count, slice, map);
@@ -355,7 +354,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       State unit;
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
       const bool shifted = unit.shift != 0;
-      const Scale<T> scale = scale_of<T>(map.state, unit, map.factor);
+      const Scale<T> scale = scale_of<T>(map, unit);
       if (inverse.tempered)
         shifted ? softmax_row<true, true>(x, y, count, frame, scale)
                 : softmax_row<false, true>(x, y, count, frame, scale);
@@ -399,7 +398,7 @@ void run_slice(const Job& job, int64_t index) {
     finish_slice<D, T>(job, slice, &state, &map);
     if (job.notes) note_slice<D, T>(job, slice, index, map);
     if (keeps && !map.flat) {
-      const Scale<T> scale = scale_of<T>(map.state, state, map.factor);
+      const Scale<T> scale = scale_of<T>(map, state);
       if (long_row) settle(kept, job.n);
       return scale_chunk<D>(job, slice, 0, job.n, kept.e, scale, !long_row);
     }

@@ -52,6 +52,7 @@ struct SliceLanes {
   vec<double> lost[M];                               // by rounding the largest of them
   vec<double> others[M];                             // sums of all but the largest
   bool apart = false;                                // some of which were summed apart
+  vec<double> inverse[M];                            // 1 / sum, where there are notes
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
@@ -132,13 +133,12 @@ struct SliceLanes {
     return numbers;
   }
 
-  // How exponentials become probabilities, times the slices' factors where they have any; leaves
-  // its notes.
+  // How exponentials become probabilities, times the slices' factors where there are notes of them.
   LaneScale<T, K> scale(const SliceNotes* notes, int64_t first) const {
     LaneScale<T, K> s;
     vec<double> whole[M], low[M], share[M];
     for (int j = 0; j < M; ++j) {
-      whole[j] = 1 / sum[j];
+      whole[j] = notes ? inverse[j] : 1 / sum[j];
       if constexpr (sizeof(T) == 4) {
         share[j] = top[j] * whole[j];
       } else {
@@ -148,8 +148,6 @@ struct SliceLanes {
             share[j] +
             (residual(top[j], share[j], sum[j]) + (top_lo[j] - share[j] * sum_lo[j])) / sum[j];
       }
-      if (notes)
-        note_probabilities(*notes, first, j, count, top[j] * whole[j], others[j] * whole[j]);
     }
     narrowed(share, s.top);
     const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
@@ -177,8 +175,10 @@ struct SliceLanes {
 
   // The logarithms of the sums, relative to the largest terms.
   void log_sums(vec<double>* result) const {
-    for (int j = 0; j < M; ++j)
-      result[j] = apart ? log_of_sum<T>(sum_and_top(j), others[j]) : log_of_sum<T>(sum_and_top(j));
+    for (int j = 0; j < M; ++j) {
+      result[j] = log_of_sum<T>(sum_and_top(j));
+      if (apart) result[j] = log_apart<T>(sum_and_top(j), others[j], result[j]);
+    }
   }
 
   // The same in two parts of type T.
@@ -191,12 +191,15 @@ struct SliceLanes {
     narrowed(low, lo);
   }
 
-  // Leaves the notes of slices first .. first + count - 1 but for their probabilities.
-  void note(const SliceNotes& notes, int64_t first) const {
-    vec<double> log[M], m[M];
-    log_sums(log);
+  // Leaves the notes of slices first .. first + count - 1.
+  void note(const SliceNotes& notes, int64_t first) {
+    vec<double> m[M];
     widen(max, m);
-    for (int j = 0; j < M; ++j) note_lanes(notes, first, j, count, m[j], log[j]);
+    for (int j = 0; j < M; ++j) {
+      vec<double> log = log_of_sum<T>(sum_and_top(j), inverse[j]);
+      if (apart) log = log_apart<T>(sum_and_top(j), others[j], log);
+      note_lanes(notes, first, j, count, {m[j], log, top[j] * inverse[j], others[j] * inverse[j]});
+    }
   }
 
   // The logarithms of the results of vector k, from `log_sums` in two parts.
