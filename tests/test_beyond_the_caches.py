@@ -29,6 +29,28 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     assert np.array_equal(out, x, equal_nan=True)
 
 
+@pytest.mark.parametrize("columns", [10, 26, 128, 500, 999, 2100])
+@pytest.mark.parametrize("offset", [0, 3])
+@each_dtype
+def test_gradients_beyond_the_caches(kernels, dtype, columns, offset):
+    """The entries of labels, too, wherever in a line they are."""
+    rows = 36_000_000 // np.dtype(dtype).itemsize // columns
+    buffer = np.zeros(rows * columns + 20, dtype)
+    x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype) * 3
+    x[50] = -np.inf
+    for row, entry in ((50, 1), (333, 90), (335, 5000), (336, -5000)):
+        x[row, -1] = entry
+    labels = np.arange(rows) * 7 % columns
+    labels[[50, 333, -1]] = columns - 1
+    out = buffer[offset : offset + x.size].reshape(x.shape)
+    loss, _ = sm.cross_entropy(x, labels, z_loss=0.1, return_grad=True, out=out)
+    assert not buffer[:offset].any()
+    assert not buffer[offset + x.size :].any()
+    again, _ = sm.cross_entropy(x, labels, z_loss=0.1, return_grad=True, out=x)
+    assert again == loss
+    assert np.array_equal(out, x)
+
+
 @pytest.mark.parametrize("columns", [26, 120, 136, 1000])
 @each_dtype
 def test_results_beyond_the_caches_between_the_places_of_their_type(kernels, dtype, columns):

@@ -1,5 +1,18 @@
 // Cross-entropy against labels.
 
+// One entry for each of `count` places, in bytes from data.
+template <class T>
+INLINE void gather_entries(const char* data, const int64_t* places, int count, T* entry) {
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) entry[i] = *(const T*)(data + places[i]);
+}
+template <class T>
+INLINE void scatter_entries(char* data, const int64_t* places, int count, const T* entry) {
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) {
+    T& place = *(T*)(data + places[i]);
+    place = entry[i];
+  }
+}
+
 // A group with what its labels tell of each slice.
 template <class T>
 struct LabelGroup {
@@ -8,7 +21,14 @@ struct LabelGroup {
   alignas(64) double below[kLossGroup];   // how far that is below the largest
   alignas(64) double at_top[kLossGroup];  // the gradient if it is not
 
+  alignas(64) int64_t places[kLossGroup];
+
   explicit LabelGroup(LossGroup& group) : slices(group) {}
+
+  void look_up() {
+    slices.find_labels(slices.softmax.x, places);
+    gather_entries(slices.softmax.x.data, places, slices.count, entry);
+  }
 
   // From the labels' logits to the losses.
   void finish() {
@@ -29,6 +49,13 @@ struct LabelGroup {
       const vec<double> p = load_wide(entry + at), other = p - load(slices.weight + at);
       store_narrow(entry + at, load(below + at) == 0 ? load(at_top + at) : other);
     }
+  }
+
+  // The same in results at places from data.
+  void mend_at(char* data) {
+    gather_entries(data, places, slices.count, entry);
+    mend();
+    scatter_entries(data, places, slices.count, entry);
   }
 };
 
@@ -88,35 +115,18 @@ bool turned_label_losses(LabelGroup<T>& labelled) {
   return true;
 }
 
-// One entry for each of `count` places, in bytes from data.
-template <class T>
-INLINE void gather_entries(const char* data, const int64_t* places, int count, T* entry) {
-  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) entry[i] = *(const T*)(data + places[i]);
-}
-template <class T>
-INLINE void scatter_entries(char* data, const int64_t* places, int count, const T* entry) {
-  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) {
-    T& place = *(T*)(data + places[i]);
-    place = entry[i];
-  }
-}
-
 template <class T>
 void label_losses(LossGroup& slices) {
   LabelGroup<T> labelled(slices);
   const Job& softmax = slices.softmax;
   const bool shortest = softmax.traversal == Traversal::short_rows && softmax.n <= kShortest;
   if (shortest && turned_label_losses(labelled)) return;
-  alignas(64) int64_t places[kLossGroup];
   const Operand &x = softmax.x, &y = softmax.y;
-  slices.find_labels(x, places);
-  gather_entries(x.data, places, slices.count, labelled.entry);
+  labelled.look_up();
   slices.run_softmax<T>();
   labelled.finish();
   if (!slices.derives()) return;
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
-    slices.find_labels(y, places);
-  gather_entries(y.data, places, slices.count, labelled.entry);
-  labelled.mend();
-  scatter_entries(y.data, places, slices.count, labelled.entry);
+    slices.find_labels(y, labelled.places);
+  labelled.mend_at(y.data);
 }

@@ -167,6 +167,8 @@ class WidenedLosses {
         scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
     return sum;
   }
+
+  void settle() {}
 };
 
 template <class T>
@@ -188,11 +190,94 @@ class Losses {
     LossGroup group(job_, softmax_, first, count);
     return run_group<T>(group);
   }
+
+  void settle() {}
 };
 
-template <class D, class T>
-void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  std::conditional_t<std::is_same_v<D, T>, Losses<T>, WidenedLosses<D>> losses(job);
+// Of labels that all count, with a gradient that exceeds the caches: streamed as a softmax is.
+template <class T>
+class StreamedShortLosses {
+  const LossJob& job_;
+  Job softmax_;
+  OutgoingTile<T> outgoing_;
+
+ public:
+  explicit StreamedShortLosses(const LossJob& job)
+      : job_(job), softmax_(job.softmax), outgoing_(kColumns * job.softmax.n) {}
+
+  int64_t at_once(int64_t) const { return short_tile<T>(softmax_.n); }
+
+  // Labels are mended where results wait.
+  double run(int64_t first, int count) {
+    LossGroup slices(job_, softmax_, first, count);
+    LabelGroup<T> labelled(slices);
+    T* y = slices.gradient<T>(0);
+    labelled.look_up();
+    softmax_.notes = &slices.notes;
+    const bool wait = run_short_tile<T>(softmax_, slices.logits<T>(0), y, first, count, &outgoing_);
+    labelled.finish();
+    char* results = (char*)(wait ? outgoing_.room(y) : y);
+    labelled.mend_at(results - first * softmax_.y.stride[0]);
+    if (wait) outgoing_.take(y, count * softmax_.n);
+    return slices.deliver();
+  }
+
+  void settle() { outgoing_.settle(); }
+};
+
+template <class T>
+class StreamedBatchLosses {
+  const LossJob& job_;
+  Job softmax_;
+  Outgoing<T, Scale<T>> outgoing_;
+  int waiting_ = 0;  // labels to be mended when their rows are delivered
+  T* place_[kBatch];
+  T gradient_[kBatch];
+
+  void mend_delivered() {
+    for (int r = 0; r < waiting_; ++r) outgoing_.rest.put(place_[r], gradient_[r]);
+    waiting_ = 0;
+  }
+
+ public:
+  explicit StreamedBatchLosses(const LossJob& job) : job_(job), softmax_(job.softmax) {}
+
+  int64_t at_once(int64_t bundle) const { return bundle; }
+
+  double run(int64_t first, int count) {
+    LossGroup slices(job_, softmax_, first, count);
+    LabelGroup<T> labelled(slices);
+    char* y = softmax_.y.data;
+    labelled.look_up();
+    softmax_.notes = &slices.notes;
+    run_batch<T, T>(softmax_, first, count, &outgoing_);
+    mend_delivered();
+    labelled.finish();
+    if (outgoing_.count > 0) {
+      for (int r = 0; r < count; ++r) {
+        place_[r] = (T*)(y + labelled.places[r]);
+        const T e = outgoing_.from[r][place_[r] - outgoing_.y[r]];
+        labelled.entry[r] = outgoing_.map[r](splat(e))[0];
+      }
+      labelled.mend();
+      std::copy_n(labelled.entry, count, gradient_);
+      waiting_ = count;
+    } else {
+      labelled.mend_at(y);
+    }
+    return slices.deliver();
+  }
+
+  void settle() {
+    outgoing_.deliver(0);
+    mend_delivered();
+    outgoing_.rest.settle();
+  }
+};
+
+template <class Way>
+void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
+  Way losses(job);
   for (int64_t i = begin; i < end; ++i) {
     const auto [first, count] = job.softmax.bundle_at(i);
     const int64_t most = losses.at_once(count);
@@ -200,5 +285,22 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
     for (int64_t at = 0; at < count; at += most)
       sum += losses.run(first + at, int(std::min(most, count - at)));
     if (job.sums) job.sums[i] = sum;
+  }
+  losses.settle();
+}
+
+template <class D, class T>
+void run_losses(const LossJob& job, int64_t begin, int64_t end) {
+  if constexpr (std::is_same_v<D, T>) {
+    const Job& softmax = job.softmax;
+    if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count) {
+      if (softmax.traversal == Traversal::batches)
+        return run_losses_by<StreamedBatchLosses<T>>(job, begin, end);
+      if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
+        return run_losses_by<StreamedShortLosses<T>>(job, begin, end);
+    }
+    run_losses_by<Losses<T>>(job, begin, end);
+  } else {
+    run_losses_by<WidenedLosses<D>>(job, begin, end);
   }
 }

@@ -20,6 +20,15 @@ struct LineEnd {
     if (waiting) store_first(end - waiting, waiting, tail);
     waiting = 0;
   }
+
+  // Changes one result, which waits or not.
+  void put(T* place, T result) {
+    const int64_t lane = place - (end - waiting);
+    if (lane >= 0 && lane < waiting)
+      tail[lane] = result;
+    else
+      *place = result;
+  }
 };
 
 // `Map`, a Scale or a Shift, makes results of what is known of a row's entries.  Rows have as many

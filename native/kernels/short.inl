@@ -232,7 +232,7 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
 }
 
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
-// is out of the ordinary.  With `outgoing` results wait there.
+// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.
 template <int K, bool Tempered, class D, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                 OutgoingTile<T>* outgoing) {
@@ -250,30 +250,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   if (!outgoing) return finish_tile<D>(job, rows, lanes, first);
   outgoing->finish(columns * n);
   rows.y = outgoing->room(y);
-  if (!finish_tile<D>(job, rows, lanes, first)) return false;
-  outgoing->take(y, count * n);
-  return true;
-}
-
-template <int K, class D, class T>
-void run_short_tiles(const Job& job, int64_t first, int64_t bundle, OutgoingTile<T>* outgoing) {
-  constexpr int columns = K * kWidth<T>;
-  constexpr bool widens = !std::is_same_v<D, T>;
-  const int64_t n = job.n;
-  for (int64_t i = first; i < first + bundle; i += columns) {
-    const int count = int(std::min<int64_t>(first + bundle - i, columns));
-    const Slice slice = slice_at(job, i);
-    const T* x = widens || slice.where ? staged_rows<D, T>(job, i, count) : (const T*)slice.x;
-    T* y = widens ? scratch<T, Results>(columns * n) : (T*)slice.y;
-    const bool done = job.temperature.data ? run_turned<K, true, D>(job, x, y, i, count, outgoing)
-                                           : run_turned<K, false, D>(job, x, y, i, count, outgoing);
-    if (!done) {
-      for (int r = 0; r < count; ++r) run_slice<D, T>(job, i + r);
-    } else if constexpr (widens) {
-      if (!(job.op == Op::logsumexp && job.notes))
-        round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
-    }
-  }
+  return finish_tile<D>(job, rows, lanes, first);
 }
 
 // Rows up to this length are turned as four vectors side by side: what is done once a row is most
@@ -290,11 +267,38 @@ constexpr int64_t short_tile(int64_t n) {
   return vectors_of_tile(n) * kWidth<T>;
 }
 
+// The same in as many vectors as rows of this length want; slices of a tile that is out of the
+// ordinary are worked on one by one.
+template <class D, class T>
+bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
+                    OutgoingTile<T>* outgoing) {
+  const auto run = [&](auto tempered) {
+    constexpr bool kTempered = decltype(tempered)::value;
+    return vectors_of_tile(job.n) == 4
+               ? run_turned<4, kTempered, D>(job, x, y, first, count, outgoing)
+               : run_turned<2, kTempered, D>(job, x, y, first, count, outgoing);
+  };
+  const bool done = job.temperature.data ? run(std::true_type()) : run(std::false_type());
+  for (int r = 0; r < count && !done; ++r) run_slice<D, T>(job, first + r);
+  return done;
+}
+
 template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int bundle,
                     OutgoingTile<T>* outgoing = nullptr) {
-  vectors_of_tile(job.n) == 4 ? run_short_tiles<4, D, T>(job, first, bundle, outgoing)
-                              : run_short_tiles<2, D, T>(job, first, bundle, outgoing);
+  constexpr bool widens = !std::is_same_v<D, T>;
+  const int64_t n = job.n, most = short_tile<T>(n);
+  for (int64_t i = first; i < first + bundle; i += most) {
+    const int count = int(std::min(first + bundle - i, most));
+    const Slice slice = slice_at(job, i);
+    const T* x = widens || slice.where ? staged_rows<D, T>(job, i, count) : (const T*)slice.x;
+    T* y = widens ? scratch<T, Results>(most * n) : (T*)slice.y;
+    if (!run_short_tile<D>(job, x, y, i, count, outgoing)) continue;
+    if (outgoing) outgoing->take(y, count * n);
+    if constexpr (widens)
+      if (!(job.op == Op::logsumexp && job.notes))
+        round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
+  }
 }
 
 // Bundles begin .. end - 1, of results that exceed the caches.
