@@ -65,6 +65,19 @@ def families_of(function):
     return FAMILIES[function.domain]
 
 
+def odd_rows(count, length, dtype):
+    """Return normal rows, the first of which are infinite, huge or missing."""
+    x = np.random.default_rng(length).normal(0, 3, (count, length))
+    x[0, 0], x[1, -1], x[2], x[3] = np.nan, np.inf, np.inf, -np.inf
+    x[4, 0] = ml_dtypes.finfo(dtype).max
+    x[5] += 2000
+    x[6] -= 30_000
+    x[7, 0] += 5000
+    x[8] = -2000
+    x[8, 0] += 40
+    return x.astype(dtype)
+
+
 def sure_rows(count, length, dtype):
     """Return normal rows of which one entry is above all others, by more and more."""
     gaps = [1, 15, 17, 20, 25, 26, 30, 40, 62, 64, 90, 105, 300, 709, 740, 790, 810, 1200, 5000]

@@ -38,7 +38,7 @@ def test_gradients_beyond_the_caches(kernels, dtype, columns, offset):
     buffer = np.zeros(rows * columns + 20, dtype)
     x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype) * 3
     x[50] = -np.inf
-    for row, entry in ((50, 1), (333, 90), (335, 5000), (336, -5000)):
+    for row, entry in ((50, 1), (333, 90), (335, 5000), (336, -5000), (337, 1e35)):
         x[row, -1] = entry
     labels = np.arange(rows) * 7 % columns
     labels[[50, 333, -1]] = columns - 1

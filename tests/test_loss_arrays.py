@@ -8,7 +8,7 @@ import pytest
 import softmax as sm
 from catalog import BFLOAT16, DTYPES
 from catalog import BY_NAME as FUNCTION
-from families import draw, sure_rows
+from families import draw, odd_rows, sure_rows
 
 X = np.random.default_rng(0).normal(0, 3, (6, 5))
 LABELS = np.array([0, 4, 2, 2, 1, 3])
@@ -61,6 +61,7 @@ def test_same_bits_on_any_number_of_threads(kernels):
 def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss):
     rng = np.random.default_rng(classes)
     logits = rng.normal(0, 3, (7, 11, classes)).astype(dtype)
+    logits[0] = odd_rows(11, classes, dtype)
     logits[3:6] = sure_rows(33, classes, dtype).reshape(3, 11, classes)
     logits[5, 5, 0] = np.nan
     target = rng.integers(classes, size=(7, 11))

@@ -187,7 +187,7 @@ class Batch {
       const int j = r / kWidth<double>, lane = r % kWidth<double>;
       if (shows_others<T>(lanes_.sum_and_top(j))[lane]) continue;
       const State rest =
-          reduce_others(x(r), n_, max[r], Inverse<T>{inverse[r], inverse_lo[r], Tempered});
+          reduce_others(x(r), n_, max[r], T(0), Inverse<T>{inverse[r], inverse_lo[r], Tempered});
       using C = exp_constants<T>;
       State frame;
       frame.n = C::frame_magic + T(C::headroom + C::bias) - rounder[r];

@@ -321,7 +321,6 @@ INLINE vec<double> power_of_two(vec<double> n) {
 template <class Columns, class T, int K, bool Tempered>
 __attribute__((noinline)) bool sum_others(const Columns& entries,
                                           SliceLanes<T, K, Tempered>& lanes) {
-  if (!lanes.are_numbers()) return false;
   constexpr int M = kWide<T, K>;
   const vec<double> headroom = splat(double(exp_constants<T>::headroom));
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
@@ -358,8 +357,8 @@ __attribute__((noinline)) bool sum_others(const Columns& entries,
   return true;
 }
 
-template <int K, class D, class T>
-INLINE const Tile<D, T>& entries_again(const Tile<D, T>& tile, int) {
+template <class D, class T, class Lanes>
+INLINE const Tile<D, T>& entries_again(const Tile<D, T>& tile, const Lanes&) {
   return tile;
 }
 
@@ -371,7 +370,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (needs_logarithms(job) && !lanes.others_show() &&
-      !sum_others(entries_again<K>(writer, lanes.count), lanes))
+      !sum_others(entries_again(writer, lanes), lanes))
     return false;
   if (job.notes) lanes.note(*job.notes, first);
   group<T, K> hi, lo;

@@ -84,7 +84,7 @@ bool turned_label_losses(LabelGroup<T>& labelled) {
   T* turned = scratch<T, Turned>(columns * n);
   SliceLanes<T, K, false> lanes;
   lanes.count = slices.count;
-  if (!turn(softmax, x, first, turned, lanes)) return false;
+  if (!turn(softmax, x, first, turned, lanes) || lanes.adjusted) return false;
   slices.fetch_labels();
   vec<bits<T>> label[K];
   group<T, K> own;
@@ -95,7 +95,7 @@ bool turned_label_losses(LabelGroup<T>& labelled) {
                               y,      turned, beside_tile<K>(softmax, first, lanes.count, y)};
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
-  if (!lanes.others_show() && !sum_others(entries_again<K>(rows, lanes.count), lanes)) return false;
+  if (!lanes.others_show() && !sum_others(entries_again(rows, lanes), lanes)) return false;
   lanes.note(slices.notes, first);
   EACH store(labelled.entry + k * W, own.v[k]);
   if (!slices.derives()) {

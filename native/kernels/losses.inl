@@ -214,10 +214,13 @@ class StreamedShortLosses {
     T* y = slices.gradient<T>(0);
     labelled.look_up();
     softmax_.notes = &slices.notes;
-    const bool wait = run_short_tile<T>(softmax_, slices.logits<T>(0), y, first, count, &outgoing_);
+    uint64_t odd = 0;
+    const T* x = slices.logits<T>(0);
+    const bool wait = run_short_tile<T>(softmax_, x, y, first, count, &outgoing_, odd);
+    T* results = wait ? outgoing_.room(y) : y;
+    if (wait && odd) run_odd_rows<T, T>(softmax_, first, count, odd, results);
     labelled.finish();
-    char* results = (char*)(wait ? outgoing_.room(y) : y);
-    labelled.mend_at(results - first * softmax_.y.stride[0]);
+    labelled.mend_at((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);
     return slices.deliver();
   }

@@ -146,29 +146,32 @@ INLINE SumAndTop sum_and_top(const State& all) {
 
 struct WithoutLargest;
 
-// The state of the entries but the largest, m.
+// The state of the entries but the largest, m, counted from `shift`.
 template <class T>
-State reduce_others(const T* x, int64_t n, T m, const Inverse<T>& inverse) {
+State reduce_others(const T* x, int64_t n, T m, T shift, const Inverse<T>& inverse) {
   T* without = scratch<T, WithoutLargest>(n);
   for (int64_t i = 0; i < n; ++i)
-    without[i] = x[i] == m ? -std::numeric_limits<T>::infinity() : x[i];
+    without[i] = x[i] == m ? -std::numeric_limits<T>::infinity() : x[i] - shift;
   return reduce_chunk(without, n, inverse);
 }
 
 // The sum over all entries but the largest, in the frame of `all`: where that is tiny, it would be
-// lost in the sum of all, and is reduced again without the largest.
+// lost in the sum of all, and is reduced again without the largest.  Huge entries are counted from
+// that one.
 template <class D, class T>
 double sum_of_others(const Job& job, const Slice& slice, const State& all,
                      const Inverse<T>& inverse) {
   const SumAndTop known = sum_and_top<T>(all);
   if (shows_others<T>(known)[0]) return others_in<T>(known)[0];
-  State rest;
+  const T m = T(all.max), shift = all.shift == 0 ? T(0) : m;
+  State rest, frame = all;
+  frame.shift = frame.shift_lo = 0;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
-    rest = merge(
-        rest, reduce_others(entries<D, T>(job, slice, first, count), count, T(all.max), inverse));
+    const T* x = entries<D, T>(job, slice, first, count);
+    rest = merge(rest, reduce_others(x, count, m, shift, inverse));
   }
-  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, all);
+  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, frame);
 }
 
 // The logarithm of the sum of `all`, which has this sum_of_others, relative to the largest.

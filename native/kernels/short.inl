@@ -175,15 +175,23 @@ struct TurnedRows {
 
 struct TurnedAgain;
 
+template <class T, int K, bool Tempered>
+void adjust_entries(const SliceLanes<T, K, Tempered>& lanes, T* turned, int64_t n) {
+  for (T* v = turned; v < turned + n * K * kWidth<T>; v += K * kWidth<T>)
+    EACH store(v + k * kWidth<T>, lanes.adjusted_entries(k, load(v + k * kWidth<T>)));
+}
+
 // The tile with entries where it holds exponentials.
-template <int K, class T>
-TurnedRows<T> entries_again(const TurnedRows<T>& rows, int count) {
+template <class T, int K, bool Tempered>
+TurnedRows<T> entries_again(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes) {
   constexpr int columns = K * kWidth<T>;
   TurnedRows<T> again = rows;
   if (!rows.kept) return again;
   again.turned = scratch<T, TurnedAgain>(columns * rows.n);
   again.kept = nullptr;
-  rows_to_columns(rows.x, rows.n, count, again.turned, columns, [](int, vec<T>) INLINE_LAMBDA {});
+  rows_to_columns(rows.x, rows.n, lanes.count, again.turned, columns,
+                  [](int, vec<T>) INLINE_LAMBDA {});
+  if (lanes.adjusted) adjust_entries(lanes, again.turned, rows.n);
   return again;
 }
 
@@ -209,13 +217,17 @@ INLINE void write_singles(const TurnedRows<T>& rows, int count, const group<T, K
   store_entries(rows.y, count, v);
 }
 
-// Slices from `first` on, contiguous rows at x, into a tile; false if one is out of the ordinary.
+// Slices from `first` on, contiguous rows at x, into a tile; false if the temperature of one is a
+// limit.
 template <int K, bool Tempered, class T>
 bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K, Tempered>& lanes) {
   if (!set_temperatures(job, first, lanes)) return false;
   rows_to_columns(x, job.n, lanes.count, turned, K * kWidth<T>,
                   [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / kWidth<T>] = top; });
-  if (!lanes.find_frames()) return false;
+  if (!lanes.find_frames()) {
+    lanes.adjust();
+    adjust_entries(lanes, turned, job.n);
+  }
   lanes.find_top();
   return true;
 }
@@ -231,17 +243,43 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
   return meanwhile;
 }
 
+// Rows of a tile whose results are to be written afterwards.
+struct OddRows;
+
+template <class D>
+D* room_of_odd_rows(const Job& job, int count) {
+  return scratch<D, OddRows>(count * job.n);
+}
+
+template <class D, class T>
+void run_odd_rows(const Job& job, int64_t first, int count, uint64_t odd, T* results = nullptr) {
+  const D* entries = room_of_odd_rows<D>(job, count);
+  for (int r = 0; r < count; ++r) {
+    if (!(odd >> r & 1)) continue;
+    const Slice slice = slice_at(job, first + r);
+    const size_t bytes = size_t(job.n) * sizeof(D);
+    if (slice.x == slice.y) std::memcpy(slice.y, entries + r * job.n, bytes);
+    run_slice<D, T>(job, first + r);
+    if (results) std::memcpy(results + r * job.n, slice.y, bytes);
+  }
+}
+
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
-// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.
+// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `odd` says
+// which rows are infinite and left to `run_odd_rows`.
 template <int K, bool Tempered, class D, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
-                OutgoingTile<T>* outgoing) {
+                OutgoingTile<T>* outgoing, uint64_t& odd) {
   constexpr int columns = K * kWidth<T>;
   const int64_t n = job.n;
   T* turned = scratch<T, Turned>(columns * n);
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!turn(job, x, first, turned, lanes)) return false;
+  odd = lanes.odd;
+  if (odd && job.notes && job.notes->z_loss != 0) return false;  // factors are changed only once
+  if (const Slice slice = slice_at(job, first); odd && slice.x == slice.y)
+    std::memcpy(room_of_odd_rows<D>(job, count), slice.x, size_t(count * n) * sizeof(D));
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   if (std::is_same_v<D, T>)
     rows.meanwhile = beside_tile<K>(job, first, count, outgoing ? nullptr : y);
@@ -271,12 +309,12 @@ constexpr int64_t short_tile(int64_t n) {
 // ordinary are worked on one by one.
 template <class D, class T>
 bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
-                    OutgoingTile<T>* outgoing) {
+                    OutgoingTile<T>* outgoing, uint64_t& odd) {
   const auto run = [&](auto tempered) {
     constexpr bool kTempered = decltype(tempered)::value;
     return vectors_of_tile(job.n) == 4
-               ? run_turned<4, kTempered, D>(job, x, y, first, count, outgoing)
-               : run_turned<2, kTempered, D>(job, x, y, first, count, outgoing);
+               ? run_turned<4, kTempered, D>(job, x, y, first, count, outgoing, odd)
+               : run_turned<2, kTempered, D>(job, x, y, first, count, outgoing, odd);
   };
   const bool done = job.temperature.data ? run(std::true_type()) : run(std::false_type());
   for (int r = 0; r < count && !done; ++r) run_slice<D, T>(job, first + r);
@@ -293,11 +331,13 @@ void run_short_rows(const Job& job, int64_t first, int bundle,
     const Slice slice = slice_at(job, i);
     const T* x = widens || slice.where ? staged_rows<D, T>(job, i, count) : (const T*)slice.x;
     T* y = widens ? scratch<T, Results>(most * n) : (T*)slice.y;
-    if (!run_short_tile<D>(job, x, y, i, count, outgoing)) continue;
-    if (outgoing) outgoing->take(y, count * n);
+    uint64_t odd = 0;
+    if (!run_short_tile<D>(job, x, y, i, count, outgoing, odd)) continue;
     if constexpr (widens)
       if (!(job.op == Op::logsumexp && job.notes))
         round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
+    if (odd) run_odd_rows<D, T>(job, i, count, odd, outgoing ? outgoing->room(y) : nullptr);
+    if (outgoing) outgoing->take(y, count * n);
   }
 }
 

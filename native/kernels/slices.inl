@@ -46,6 +46,11 @@ struct SliceLanes {
   using C = exp_constants<T>;
 
   int count;  // lanes that exist
+  // Of lanes that were adjusted: what their entries are counted from, and which hold nothing.
+  bool adjusted = false;
+  group<T, K> shift;
+  vec<bits<T>> empty[K];
+  uint64_t odd = 0;  // the same, a bit to a lane
   group<T, K> max, kept;
   Frame<T, K> frame;
   vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
@@ -69,6 +74,35 @@ struct SliceLanes {
       frame.shift.v[k] = splat(T(0));
     }
     return !any_set<T>(~ordinary);
+  }
+
+  // Makes those out of the ordinary fit: what is huge is counted from the largest entry, as rows
+  // do it, and what is infinite is left out.  Entries are to be adjusted, too.
+  void adjust() {
+    adjusted = true;
+    EACH {
+      const vec<T> z = Tempered ? max.v[k] * frame.inverse.v[k] : max.v[k];
+      const vec<bits<T>> beyond = ~((z > -C::direct) & (z < C::direct));
+      const vec<bits<T>> far = absolute<T>(max.v[k]) < T(0x1p100);
+      empty[k] = beyond & ~far;
+      shift.v[k] = beyond & far ? max.v[k] : splat(T(0));
+      max.v[k] = beyond ? splat(T(0)) : max.v[k];
+      for (int r = 0; r < W && k * W + r < count; ++r)
+        odd |= uint64_t(empty[k][r] != 0) << (k * W + r);
+    }
+    find_frames();
+  }
+  INLINE vec<T> adjusted_entries(int k, vec<T> x) const {
+    return empty[k] ? splat(T(0)) : x - shift.v[k];
+  }
+
+  // The largest entries, counted from zero.
+  void largest(vec<double>* m) const {
+    widen(max, m);
+    if (!adjusted) return;
+    vec<double> from[M];
+    widen(shift, from);
+    for (int j = 0; j < M; ++j) m[j] = m[j] + from[j];
   }
 
   // The largest entries, where `max` held but those of the first entries; false where the frames do
@@ -194,7 +228,7 @@ struct SliceLanes {
   // Leaves the notes of slices first .. first + count - 1.
   void note(const SliceNotes& notes, int64_t first) {
     vec<double> m[M];
-    widen(max, m);
+    largest(m);
     for (int j = 0; j < M; ++j) {
       vec<double> log = log_of_sum<T>(sum_and_top(j), inverse[j]);
       if (apart) log = log_apart<T>(sum_and_top(j), others[j], log);
@@ -215,7 +249,7 @@ struct SliceLanes {
   void logsumexp(group<T, K>& result, F alone) const {
     vec<double> log[M], m[M];
     log_sums(log);
-    widen(max, m);
+    largest(m);
     for (int j = 0; j < M; ++j) log[j] = m[j] + log[j];
     narrowed(log, result);
     vec<bits<T>> near{};
