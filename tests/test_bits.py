@@ -85,9 +85,13 @@ def test_one_row_alone_or_among_many(kernels, function, dtype, length):
         expected = [bits(function(one.copy())) for one in x]
         for rows in (77, 73, 20, 9):
             assert [bits(one) for one in function(x[first:rows])] == expected[first:rows]
+            columns = x[first:rows].T.copy()
+            assert [bits(one) for one in function(columns, axis=0).T] == expected[first:rows]
             if function is not sm.logsumexp:
                 out = x[first:rows].copy()
                 assert [bits(one) for one in function(out, out=out)] == expected[first:rows]
+                function(columns, axis=0, out=columns)
+                assert [bits(one) for one in columns.T] == expected[first:rows]
 
 
 @each_dtype

@@ -31,13 +31,22 @@ struct Tile {
   bool streams = false;  // whole aligned lines of results go past the caches
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
+  // Of columns that were adjusted (SliceLanes): null where none was.
+  const vec<T>* shift = nullptr;
+  const vec<bits<T>>* empty = nullptr;
 
   // Row i: the entries of `count` columns, -inf where they take no part.
   template <int K>
   INLINE group<T, K> row(int64_t i, int count) const {
-    constexpr int W = kWidth<T>;
     group<T, K> v = load_entries<K, T>(x + i * x_step, count);
-    if (!where) return v;
+    if (where) v = masked<K>(v, i, count);
+    if (shift) EACH v.v[k] = empty[k] ? splat(T(0)) : v.v[k] - shift[k];
+    return v;
+  }
+
+  template <int K>
+  INLINE group<T, K> masked(group<T, K> v, int64_t i, int count) const {
+    constexpr int W = kWidth<T>;
     const char* mask = where + i * where_step;
     char copied[K * W];
     if (where_next != 1 || count < K * W) {
@@ -417,22 +426,34 @@ bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempe
   return false;
 }
 
+template <class T, int K, bool Tempered>
+void adjust_entries(const SliceLanes<T, K, Tempered>& lanes, T* turned, int64_t n) {
+  for (T* v = turned; v < turned + n * K * kWidth<T>; v += K * kWidth<T>)
+    EACH store(v + k * kWidth<T>, lanes.adjusted_entries(k, load(v + k * kWidth<T>)));
+}
+
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
-// ordinary.
+// ordinary.  `odd` says which are left to `run_odd`.
 template <int K, bool Tempered, class E, class D, class T>
-bool run_tile(const Job& job, const Tile<D, T>& tile, int64_t first, int count) {
+bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_t& odd) {
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!set_temperatures(job, first, lanes)) return false;
   if (sum_guessing(job, tile, lanes)) return finish_tile<E>(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
-  if (!lanes.find_frames()) return false;
+  if (!lanes.find_frames()) {
+    lanes.adjust();
+    if (lanes.odd && !leave_odd<D>(job, first, lanes.odd)) return false;
+    odd = lanes.odd;
+    tile.shift = lanes.shift.v, tile.empty = lanes.empty;
+    if (tile.kept) adjust_entries(lanes, tile.kept, tile.n);
+  }
   lanes.find_top();
   if constexpr (std::is_same_v<D, T>)
     if (tile.kept && job.op == Op::log_softmax) {
       Tile<D, T> copy = tile;
       copy.x = tile.kept, copy.x_step = K * kWidth<T>;
-      copy.kept = nullptr, copy.where = nullptr;
+      copy.kept = nullptr, copy.where = nullptr, copy.shift = nullptr;
       sum_columns<false, false>(copy, lanes);
       return finish_tile<E>(job, copy, lanes, first);
     }
@@ -466,9 +487,12 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};
-    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count)
-                                           : run_tile<K, false, D>(job, tile, i, count);
-    if (!done)
+    uint64_t odd = 0;
+    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count, odd)
+                                           : run_tile<K, false, D>(job, tile, i, count, odd);
+    if (done)
+      run_odd<D, T>(job, i, odd);
+    else
       for (int c = 0; c < count; ++c) run_slice<D, T>(job, i + c);
   }
 }

@@ -218,7 +218,7 @@ class StreamedShortLosses {
     const T* x = slices.logits<T>(0);
     const bool wait = run_short_tile<T>(softmax_, x, y, first, count, &outgoing_, odd);
     T* results = wait ? outgoing_.room(y) : y;
-    if (wait && odd) run_odd_rows<T, T>(softmax_, first, count, odd, results);
+    if (wait && odd) run_odd<T, T>(softmax_, first, odd, results);
     labelled.finish();
     labelled.mend_at((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);

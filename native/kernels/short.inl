@@ -175,12 +175,6 @@ struct TurnedRows {
 
 struct TurnedAgain;
 
-template <class T, int K, bool Tempered>
-void adjust_entries(const SliceLanes<T, K, Tempered>& lanes, T* turned, int64_t n) {
-  for (T* v = turned; v < turned + n * K * kWidth<T>; v += K * kWidth<T>)
-    EACH store(v + k * kWidth<T>, lanes.adjusted_entries(k, load(v + k * kWidth<T>)));
-}
-
 // The tile with entries where it holds exponentials.
 template <class T, int K, bool Tempered>
 TurnedRows<T> entries_again(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes) {
@@ -243,27 +237,6 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
   return meanwhile;
 }
 
-// Rows of a tile whose results are to be written afterwards.
-struct OddRows;
-
-template <class D>
-D* room_of_odd_rows(const Job& job, int count) {
-  return scratch<D, OddRows>(count * job.n);
-}
-
-template <class D, class T>
-void run_odd_rows(const Job& job, int64_t first, int count, uint64_t odd, T* results = nullptr) {
-  const D* entries = room_of_odd_rows<D>(job, count);
-  for (int r = 0; r < count; ++r) {
-    if (!(odd >> r & 1)) continue;
-    const Slice slice = slice_at(job, first + r);
-    const size_t bytes = size_t(job.n) * sizeof(D);
-    if (slice.x == slice.y) std::memcpy(slice.y, entries + r * job.n, bytes);
-    run_slice<D, T>(job, first + r);
-    if (results) std::memcpy(results + r * job.n, slice.y, bytes);
-  }
-}
-
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `odd` says
 // which rows are infinite and left to `run_odd_rows`.
@@ -277,9 +250,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   lanes.count = count;
   if (!turn(job, x, first, turned, lanes)) return false;
   odd = lanes.odd;
-  if (odd && job.notes && job.notes->z_loss != 0) return false;  // factors are changed only once
-  if (const Slice slice = slice_at(job, first); odd && slice.x == slice.y)
-    std::memcpy(room_of_odd_rows<D>(job, count), slice.x, size_t(count * n) * sizeof(D));
+  if (odd && !leave_odd<D>(job, first, odd)) return false;
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   if (std::is_same_v<D, T>)
     rows.meanwhile = beside_tile<K>(job, first, count, outgoing ? nullptr : y);
@@ -336,7 +307,7 @@ void run_short_rows(const Job& job, int64_t first, int bundle,
     if constexpr (widens)
       if (!(job.op == Op::logsumexp && job.notes))
         round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
-    if (odd) run_odd_rows<D, T>(job, i, count, odd, outgoing ? outgoing->room(y) : nullptr);
+    if (odd) run_odd<D, T>(job, i, odd, outgoing ? outgoing->room(y) : nullptr);
     if (outgoing) outgoing->take(y, count * n);
   }
 }
