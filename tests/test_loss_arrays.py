@@ -68,11 +68,11 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss
     target[2] = target[6, 10] = -100
     class_weight = rng.random(classes) if weighted else None
 
-    def bits(logits, target, axis=-1):
+    def bits(logits, target, axis=-1, out=None):
         """Return those of each slice's loss and gradient."""
         losses, gradient = sm.cross_entropy(
             logits, target, axis, class_weight=class_weight, ignore_index=-100,
-            z_loss=z_loss, reduction="none", return_grad=True,
+            z_loss=z_loss, reduction="none", return_grad=True, out=out,
         )  # fmt: skip
         rows = np.moveaxis(gradient, axis, -1).reshape(-1, classes)
         return [(a.tobytes(), b.tobytes()) for a, b in zip(losses.ravel(), rows, strict=True)]
@@ -82,7 +82,10 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss
     assert bits(logits, target) == expected
     assert bits(rows, labels) == expected
     assert bits(rows[:70], labels[:70]) == expected[:70]
-    assert bits(np.moveaxis(logits, -1, 1).copy(), target, 1) == expected
+    columns = np.moveaxis(logits, -1, 1).copy()
+    assert bits(columns, target, 1) == expected
+    assert bits(columns, target, 1, out=columns) == expected
+    assert bits(rows, labels, out=rows) == expected
 
 
 def test_nothing_at_all(kernels):
