@@ -57,7 +57,7 @@ class Batch {
   template <class Map>
   bool run(bool guess, Outgoing<T, Map>* outgoing) {
     guesses_ = guess && n_ >= kGuessed;
-    if (!find_frames()) return false;
+    if (!find_frames(outgoing != nullptr)) return false;
     reduce(outgoing);
     if (guesses_ && !find_max()) return false;
     // Beside a nan, what takes no part is still 0.
@@ -74,6 +74,9 @@ class Batch {
       store_logsumexps();
     return true;
   }
+
+  // Rows that are left to `run_odd`.
+  uint64_t odd() const { return lanes_.odd; }
 
  private:
   const Job& job_;
@@ -113,7 +116,7 @@ class Batch {
   }
 
   // The lanes of a batch's rows that do not exist follow the first.
-  bool find_frames() {
+  bool find_frames(bool streams) {
     vec<T> largest[kBatch];
     if (guesses_) {
       _Pragma("GCC unroll 16") for (int r = 0; r < kBatch; ++r) largest[r] =
@@ -126,7 +129,25 @@ class Batch {
       }
       lanes_.max = largest_of_each(largest);
     }
-    return set_temperatures(job_, first_, lanes_) && lanes_.find_frames();
+    if (!set_temperatures(job_, first_, lanes_)) return false;
+    return lanes_.find_frames() || (!guesses_ && adjust(streams));
+  }
+
+  // Rows out of the ordinary (see SliceLanes) are adjusted in a copy, from which nothing can be
+  // streamed when the next batch takes its place.
+  bool adjust(bool streams) {
+    lanes_.adjust();
+    if (streams && (lanes_.odd || job_.op == Op::log_softmax)) return false;
+    if (lanes_.odd && !leave_odd<D>(job_, first_, lanes_.odd)) return false;
+    const Numbers shift(lanes_.shift);
+    T* rows = staged_ ? staged_ : scratch<T>(kBatch * room_);
+    for (int r = 0; r < count_; ++r) {
+      const T* from = x(r);
+      const bool odd = lanes_.odd >> r & 1;
+      for (int64_t i = 0; i < n_; ++i) rows[r * room_ + i] = odd ? T(0) : from[i] - shift[r];
+    }
+    staged_ = rows;
+    return true;
   }
 
   bool find_max() {
@@ -259,7 +280,9 @@ class Batch {
 template <bool Tempered, class D, class T, class Map>
 bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
   Batch<D, T, Tempered> batch(job, first, count);
-  return batch.run(true, outgoing) || batch.run(false, outgoing);
+  if (!batch.run(true, outgoing) && !batch.run(false, outgoing)) return false;
+  run_odd<D, T>(job, first, batch.odd());
+  return true;
 }
 
 template <class D, class T, class Map = Scale<T>>
