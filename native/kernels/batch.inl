@@ -64,7 +64,7 @@ class Batch {
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
     lanes_.correct();
-    if (needs_logarithms(job_) && !lanes_.others_show()) sum_others();
+    if (needs_logarithms(job_) && !lanes_.find_logarithms(job_.notes != nullptr)) sum_others();
     if (job_.notes) lanes_.note(*job_.notes, first_);
     if (job_.op == Op::softmax)
       scale_rows(outgoing);
@@ -201,7 +201,7 @@ class Batch {
 
   // Those of rows where they do not show in the sum of all.
   void sum_others() {
-    lanes_.apart = true;
+    vec<double> found[decltype(lanes_)::M];
     const Numbers max(lanes_.max), rounder(lanes_.frame.rounder), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
     for (int r = 0; r < count_; ++r) {
@@ -213,8 +213,9 @@ class Batch {
       State frame;
       frame.n = C::frame_magic + T(C::headroom + C::bias) - rounder[r];
       const double sum = rest.s == 0 ? 0 : rest.s * relative_scale(rest, frame);
-      lanes_.others[j][lane] = sum * power_of_two(C::headroom);
+      found[j][lane] = sum * power_of_two(C::headroom);
     }
+    lanes_.take_apart(found);
   }
 
   // Exponentials that wait have two places by turns, each with a vector of room before it.
@@ -256,7 +257,7 @@ class Batch {
   template <class Map>
   void shift_rows(Outgoing<T, Map>* outgoing) {
     group<T, K> hi, lo;
-    lanes_.log_sums(hi, lo);
+    lanes_.split_logarithms(hi, lo);
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
     if constexpr (std::is_same_v<Map, Shift<T>>)

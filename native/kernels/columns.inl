@@ -351,7 +351,7 @@ __attribute__((noinline)) bool sum_others(const Columns& entries,
   sum_columns<false, false>(others, rest);
   rest.correct();
   EACH rise.v[k] = lanes.frame.rounder.v[k] - rest.frame.rounder.v[k];
-  vec<double> n[M], empty[M];
+  vec<double> n[M], empty[M], found[M];
   widen(rise, n);
   widen(none, empty);
   for (int j = 0; j < M; ++j) {
@@ -359,10 +359,9 @@ __attribute__((noinline)) bool sum_others(const Columns& entries,
     const vec<double> half =
         (n[j] * 0.5 + exp_constants<double>::magic) - exp_constants<double>::magic;
     const vec<double> sum = rest.sum[j] * power_of_two(half) * power_of_two(n[j] - half - headroom);
-    const vec<double> found = empty[j] != 0 ? splat(0.0) : sum * power_of_two(headroom);
-    lanes.others[j] = shows_others<T>(lanes.sum_and_top(j)) ? lanes.others[j] : found;
+    found[j] = empty[j] != 0 ? splat(0.0) : sum * power_of_two(headroom);
   }
-  lanes.apart = true;
+  lanes.take_apart(found);
   return true;
 }
 
@@ -378,7 +377,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
-  if (needs_logarithms(job) && !lanes.others_show() &&
+  if (needs_logarithms(job) && !lanes.find_logarithms(job.notes != nullptr) &&
       !sum_others(entries_again(writer, lanes), lanes))
     return false;
   if (job.notes) lanes.note(*job.notes, first);
@@ -386,7 +385,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
   if (job.op == Op::softmax) {
     write_scaled(writer, lanes, lanes.scale(job.notes, first));
   } else if (job.op == Op::log_softmax) {
-    lanes.log_sums(hi, lo);
+    lanes.split_logarithms(hi, lo);
     write_logarithms(writer, lanes, hi, lo);
   } else if (!job.notes) {
     lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); });

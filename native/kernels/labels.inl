@@ -95,7 +95,7 @@ bool turned_label_losses(LabelGroup<T>& labelled) {
                               y,      turned, beside_tile<K>(softmax, first, lanes.count, y)};
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
-  if (!lanes.others_show() && !sum_others(entries_again(rows, lanes), lanes)) return false;
+  if (!lanes.find_logarithms(true) && !sum_others(entries_again(rows, lanes), lanes)) return false;
   lanes.note(slices.notes, first);
   EACH store(labelled.entry + k * W, own.v[k]);
   if (!slices.derives()) {

@@ -55,9 +55,10 @@ struct SliceLanes {
   Frame<T, K> frame;
   vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
   vec<double> lost[M];                               // by rounding the largest of them
-  vec<double> others[M];                             // sums of all but the largest
-  bool apart = false;                                // some of which were summed apart
+  vec<double> log[M];                                // of the sums, relative to the largest terms
   vec<double> inverse[M];                            // 1 / sum, where there are notes
+  bool apart = false;     // whether sums of all but the largest entries were taken apart:
+  vec<double> others[M];  // these
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
@@ -119,7 +120,7 @@ struct SliceLanes {
   }
 
   // The exponentials of the largest entries: see `corrected` in reduce.inl.
-  void find_top() {
+  INLINE void find_top() {
     group<T, K> hi, lo;
     exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
     widen(hi, top);
@@ -147,16 +148,7 @@ struct SliceLanes {
         sum_lo[j] = low - (total - sum[j]);
         sum[j] = total;
       }
-      others[j] = others_in<T>(sum_and_top(j));
     }
-  }
-
-  // Whether the sums of all but the largest are what their logarithms need.
-  bool others_show() const {
-    bool show = true;
-    for (int j = 0; j < M; ++j)
-      show &= all_of<double>(shows_others<T>(sum_and_top(j)), count - j * kWidth<double>);
-    return show;
   }
 
   // Whether no slice has a nan.
@@ -207,18 +199,34 @@ struct SliceLanes {
 
   INLINE SumAndTop sum_and_top(int j) const { return {sum[j], sum_lo[j], top[j], top_lo[j]}; }
 
-  // The logarithms of the sums, relative to the largest terms.
-  void log_sums(vec<double>* result) const {
+  // The logarithms of the sums, relative to the largest terms, and for `notes` the inverse sums;
+  // false if all but the largest entries of a slice do not show and must be summed apart.
+  bool find_logarithms(bool notes) {
+    vec<int64_t> show = splat(int64_t(-1));
+    const auto find = [&](auto with) INLINE_LAMBDA {
+      for (int j = 0; j < M; ++j) {
+        const SumAndTop s = sum_and_top(j);
+        log[j] = with.value ? log_of_sum<T>(s, inverse[j]) : log_of_sum<T>(s);
+        show &= shows_others<T>(s) | ~first_lanes<double>(count - j * kWidth<double>);
+      }
+    };
+    notes ? find(std::true_type()) : find(std::false_type());
+    return !any_set<double>(~show);
+  }
+
+  // The sums of all but the largest entries, taken apart where they do not show in those of all.
+  void take_apart(const vec<double>* found) {
+    apart = true;
     for (int j = 0; j < M; ++j) {
-      result[j] = log_of_sum<T>(sum_and_top(j));
-      if (apart) result[j] = log_apart<T>(sum_and_top(j), others[j], result[j]);
+      const SumAndTop s = sum_and_top(j);
+      others[j] = shows_others<T>(s) ? others_in<T>(s) : found[j];
+      log[j] = log_apart<T>(s, others[j], log[j]);
     }
   }
 
-  // The same in two parts of type T.
-  void log_sums(group<T, K>& hi, group<T, K>& lo) const {
-    vec<double> log[M], low[M];
-    log_sums(log);
+  // The logarithms in two parts of type T.
+  void split_logarithms(group<T, K>& hi, group<T, K>& lo) const {
+    vec<double> low[M];
     narrowed(log, hi);
     widen(hi, low);
     for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
@@ -226,17 +234,16 @@ struct SliceLanes {
   }
 
   // Leaves the notes of slices first .. first + count - 1.
-  void note(const SliceNotes& notes, int64_t first) {
+  void note(const SliceNotes& notes, int64_t first) const {
     vec<double> m[M];
     largest(m);
     for (int j = 0; j < M; ++j) {
-      vec<double> log = log_of_sum<T>(sum_and_top(j), inverse[j]);
-      if (apart) log = log_apart<T>(sum_and_top(j), others[j], log);
-      note_lanes(notes, first, j, count, {m[j], log, top[j] * inverse[j], others[j] * inverse[j]});
+      const vec<double> rest = apart ? others[j] : others_in<T>(sum_and_top(j));
+      note_lanes(notes, first, j, count, {m[j], log[j], top[j] * inverse[j], rest * inverse[j]});
     }
   }
 
-  // The logarithms of the results of vector k, from `log_sums` in two parts.
+  // The logarithms of the results of vector k, from `split_logarithms`.
   INLINE vec<T> logarithm(int k, vec<T> x, const group<T, K>& hi, const group<T, K>& lo) const {
     const group<T, 1> z =
         centred<Tempered>(single<T>(x), max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k]);
@@ -247,11 +254,10 @@ struct SliceLanes {
   // slice.
   template <class F>
   void logsumexp(group<T, K>& result, F alone) const {
-    vec<double> log[M], m[M];
-    log_sums(log);
+    vec<double> m[M];
     largest(m);
-    for (int j = 0; j < M; ++j) log[j] = m[j] + log[j];
-    narrowed(log, result);
+    for (int j = 0; j < M; ++j) m[j] = m[j] + log[j];
+    narrowed(m, result);
     vec<bits<T>> near{};
     EACH near |= absolute<T>(result.v[k]) <= T(0.5);
     if (sizeof(T) == 4 && any_set<T>(near))
