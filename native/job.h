@@ -55,7 +55,7 @@ struct SliceNotes {
   double* max = nullptr;
   // log(1 + sum over the others of exp(x - max)); nan where there is no distribution
   double* log_rest = nullptr;
-  // Of a softmax: the probabilities of a largest entry and of all others.
+  // The probabilities of a largest entry and of all others.
   double* top = nullptr;
   double* others = nullptr;
   double* factor = nullptr;  // given; null for 1

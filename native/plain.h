@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cmath>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -168,12 +167,6 @@ inline nb::object scalar_like(PyArrayObject* x, double number) {
   return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(scalar.release().ptr())));
 }
 
-// Halves are added up by themselves, so that errors do not grow with their number.
-inline double pairwise_sum(const double* terms, size_t count) {
-  if (count <= 8) return std::accumulate(terms, terms + count, 0.0);
-  return pairwise_sum(terms, count / 2) + pairwise_sum(terms + count / 2, count - count / 2);
-}
-
 // The mean or sum over slices without weights, and the gradient where that is asked for.
 inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::handle axis,
                                       nb::handle label_smoothing, nb::handle z_loss,
@@ -203,11 +196,12 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
   const bool checked = true;  // plain_labels did
   LossJob job = planned_losses(logits, target, nb::none(), nb::none(), nb::none(), gradient, number,
                                means ? 1 / double(slices) : 1.0, z, {}, checked);
+  job.softmax.lead = 0;  // what is added up by itself does not depend on where arrays lie
   std::vector<double> sums(size_t(job.softmax.bundles()));
   job.sums = sums.data();
   job.all_count = true;  // as plain_labels saw
   run(job);
-  nb::object loss = scalar_like(x, pairwise_sum(sums.data(), sums.size()));
+  nb::object loss = scalar_like(x, pairwise_sum(sums.data(), int64_t(sums.size())));
   return slopes ? nb::make_tuple(loss, gradient) : loss;
 }
 

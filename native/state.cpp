@@ -45,4 +45,23 @@ State merge(const State& a, const State& b) {
   return result;
 }
 
+double pairwise_sum(const double* terms, int64_t count) {
+  constexpr int64_t kLanes = 8, kBlock = 128;
+  if (count > kBlock) {
+    const int64_t half = count / 2 / kLanes * kLanes;
+    return pairwise_sum(terms, half) + pairwise_sum(terms + half, count - half);
+  }
+  double sum = 0;
+  int64_t i = 0;
+  if (count >= kLanes) {
+    double lane[kLanes];
+    for (int64_t k = 0; k < kLanes; ++k) lane[k] = terms[k];
+    for (i = kLanes; i + kLanes <= count; i += kLanes)
+      for (int64_t k = 0; k < kLanes; ++k) lane[k] += terms[i + k];
+    sum = ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+  }
+  for (; i < count; ++i) sum += terms[i];
+  return sum;
+}
+
 }  // namespace softmax

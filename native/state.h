@@ -34,6 +34,9 @@ State merge(const State& a, const State& b);
 // 2^(a.n - b.n) exp(a.shift - b.shift): what a's sum is multiplied by to stand in b's frame.
 double relative_scale(const State& a, const State& b);
 
+// In the order in which NumPy adds up: eight sums side by side, and halves by themselves.
+double pairwise_sum(const double* terms, int64_t count);
+
 struct Pair {
   double hi, lo;
 };

@@ -5,7 +5,6 @@
 // standard library or of this project that was compiled for AVX-512 can be the copy that the linker
 // keeps for everyone.
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -70,9 +69,11 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/maps.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"
+#include "kernels/odd.inl"
 #include "kernels/outgoing.inl"
 #include "kernels/batch.inl"
 #include "kernels/columns.inl"
+#include "kernels/others.inl"
 #include "kernels/short.inl"
 #include "kernels/weighing.inl"
 #include "kernels/derivative.inl"

@@ -66,7 +66,7 @@ def families_of(function):
 
 
 def odd_rows(count, length, dtype):
-    """Return normal rows, the first of which are infinite, huge or missing."""
+    """Return normal rows, the first ten of which are infinite, huge or missing."""
     x = np.random.default_rng(length).normal(0, 3, (count, length))
     x[0, 0], x[1, -1], x[2], x[3] = np.nan, np.inf, np.inf, -np.inf
     x[4, 0] = ml_dtypes.finfo(dtype).max
@@ -75,12 +75,14 @@ def odd_rows(count, length, dtype):
     x[7, 0] += 5000
     x[8] = -2000
     x[8, 0] += 40
+    x[9] = 5
+    x[9, -1] = np.nan
     return x.astype(dtype)
 
 
 def sure_rows(count, length, dtype):
     """Return normal rows of which one entry is above all others, by more and more."""
-    gaps = [1, 15, 17, 20, 25, 26, 30, 40, 62, 64, 90, 105, 300, 709, 740, 790, 810, 1200, 5000]
+    gaps = [1, 15, 17, 20, 25, 26, 30, 40, 62, 64, 90, 105, 300, 709, 740, 744.5, 745, 746, 790, 810, 1200, 5000]
     x = np.random.default_rng(length).normal(0, 3, (count, length))
     for i, gap in enumerate(gaps[: count // 2]):
         others = np.arange(length) != 2 * i % length

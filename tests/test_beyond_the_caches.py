@@ -82,7 +82,7 @@ def test_masked_and_tempered_results_beyond_the_caches(kernels, dtype, function,
 def test_columns_beyond_the_caches(kernels, dtype, function, masked):
     columns = 10_256 * 4 // np.dtype(dtype).itemsize
     x = np.random.default_rng(0).standard_normal((900, columns), dtype=dtype) * 3
-    x[:, 70:79] = odd_rows(9, 900, dtype).T
+    x[:, 70:80] = odd_rows(10, 900, dtype).T
     options = {"where": np.random.default_rng(1).random(x.shape) < 0.9} if masked else {}
     out = function(x, axis=0, **options)
     expected = function(x.T.copy(), **{name: mask.T.copy() for name, mask in options.items()})

@@ -88,6 +88,38 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss
     assert bits(rows, labels, out=rows) == expected
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10, 25, 100, 129, 500, 2100])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_logits_are_left_as_they_are(kernels, dtype, classes):
+    logits = odd_rows(40, classes, dtype)
+    labels = np.arange(40) % classes
+    for x, axis in ((logits, -1), (logits.T.copy(), 0)):
+        before = x.tobytes()
+        losses = sm.cross_entropy(x, labels, axis, reduction="none")
+        assert x.tobytes() == before
+        each, _ = sm.cross_entropy(x, labels, axis, reduction="none", return_grad=True)
+        assert losses.tobytes() == each.tobytes()
+        sm.cross_entropy(x, labels, axis)
+        sm.cross_entropy(logits, np.eye(classes)[labels])
+        assert x.tobytes() == before
+
+
+@pytest.mark.parametrize("shape", [(1000, 10), (300, 50), (200, 700), (40, 3000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_mean_wherever_arrays_lie(kernels, dtype, shape):
+    x = np.random.default_rng(0).normal(0, 3, shape).astype(dtype)
+    labels = np.arange(shape[0]) % shape[1]
+    for logits, axis in ((x, -1), (x.T.copy(), 0)):
+        means = []
+        for offset in (0, 1, 3, 8):
+            buffer = np.empty(x.size + offset, dtype)[offset:].reshape(logits.shape)
+            buffer[...] = logits
+            means += [sm.cross_entropy(buffer, labels, axis)]
+            means += [sm.cross_entropy(buffer, labels, axis, return_grad=True)[0]]
+            means += [sm.cross_entropy(buffer, labels, axis, return_grad=True, out=buffer)[0]]
+        assert len(set(means)) == 1
+
+
 def test_nothing_at_all(kernels):
     assert sm.cross_entropy(np.zeros((0, 3)), []) == 0
     loss, gradient = sm.cross_entropy(np.zeros((0, 3)), np.zeros((0, 3)), return_grad=True)

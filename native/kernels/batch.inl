@@ -75,6 +75,9 @@ class Batch {
     return true;
   }
 
+  // Whether the last run guessed its frames.
+  bool guessed() const { return guesses_; }
+
   // Rows that are left to `run_odd`.
   uint64_t odd() const { return lanes_.odd; }
 
@@ -212,8 +215,7 @@ class Batch {
       using C = exp_constants<T>;
       State frame;
       frame.n = C::frame_magic + T(C::headroom + C::bias) - rounder[r];
-      const double sum = rest.s == 0 ? 0 : rest.s * relative_scale(rest, frame);
-      found[j][lane] = sum * power_of_two(C::headroom);
+      found[j][lane] = sum_in_frame(rest, frame) * power_of_two(C::headroom);
     }
     lanes_.take_apart(found);
   }
@@ -281,8 +283,9 @@ class Batch {
 template <bool Tempered, class D, class T, class Map>
 bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
   Batch<D, T, Tempered> batch(job, first, count);
-  if (!batch.run(true, outgoing) && !batch.run(false, outgoing)) return false;
-  run_odd<D, T>(job, first, batch.odd());
+  const bool done = batch.run(true, outgoing) || (batch.guessed() && batch.run(false, outgoing));
+  if (!done) return false;
+  if (batch.odd()) run_odd<D, T>(job, first, batch.odd());
   return true;
 }
 

@@ -106,15 +106,14 @@ void target_losses(LossGroup& group) {
   }
 }
 
-// The losses of a group and their sum.
 template <class T>
-double run_group(LossGroup& group) {
+void run_group(LossGroup& group, double* losses) {
   if (group.softmax.n == 0)
     std::fill(group.loss, group.loss + group.count, 0.0);
   else
     group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
   group.leave_out<T>();
-  return group.deliver();
+  group.deliver(losses);
 }
 
 struct WidenedRows;
@@ -145,7 +144,7 @@ class WidenedLosses {
     return rows.traversal == Traversal::short_rows ? short_tile<float>(rows.n) : kBatch;
   }
 
-  double run(int64_t first, int count) {
+  void run(int64_t first, int count, double* losses) {
     const Job& softmax = job_.softmax;
     const int64_t n = softmax.n;
     float* rows = scratch<float, WidenedRows>(count * n + 1);
@@ -159,13 +158,11 @@ class WidenedLosses {
     else if (job_.targets)
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
     if (job_.weights) wide_.weights = job_.weights + first;
-    if (job_.loss) wide_.loss = job_.loss + first;
     LossGroup group(wide_, wide_.softmax, 0, count);
-    const double sum = run_group<float>(group);
+    run_group<float>(group, losses);
     if (group.derives())
       for (int i = 0; i < count; ++i)
         scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
-    return sum;
   }
 
   void settle() {}
@@ -186,9 +183,9 @@ class Losses {
     return turned ? short_tile<T>(softmax_.n) : bundle;
   }
 
-  double run(int64_t first, int count) {
+  void run(int64_t first, int count, double* losses) {
     LossGroup group(job_, softmax_, first, count);
-    return run_group<T>(group);
+    run_group<T>(group, losses);
   }
 
   void settle() {}
@@ -208,7 +205,7 @@ class StreamedShortLosses {
   int64_t at_once(int64_t) const { return short_tile<T>(softmax_.n); }
 
   // Labels are mended where results wait.
-  double run(int64_t first, int count) {
+  void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count);
     LabelGroup<T> labelled(slices);
     T* y = slices.gradient<T>(0);
@@ -222,7 +219,7 @@ class StreamedShortLosses {
     labelled.finish();
     labelled.mend_at((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);
-    return slices.deliver();
+    slices.deliver(losses);
   }
 
   void settle() { outgoing_.settle(); }
@@ -247,7 +244,7 @@ class StreamedBatchLosses {
 
   int64_t at_once(int64_t bundle) const { return bundle; }
 
-  double run(int64_t first, int count) {
+  void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count);
     LabelGroup<T> labelled(slices);
     char* y = softmax_.y.data;
@@ -268,7 +265,7 @@ class StreamedBatchLosses {
     } else {
       labelled.mend_at(y);
     }
-    return slices.deliver();
+    slices.deliver(losses);
   }
 
   void settle() {
@@ -284,10 +281,11 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const auto [first, count] = job.softmax.bundle_at(i);
     const int64_t most = losses.at_once(count);
-    double sum = 0;
+    double together[kLossGroup];
+    double* each = job.loss ? job.loss + first : together;
     for (int64_t at = 0; at < count; at += most)
-      sum += losses.run(first + at, int(std::min(most, count - at)));
-    if (job.sums) job.sums[i] = sum;
+      losses.run(first + at, int(std::min(most, count - at)), each + at);
+    if (job.sums) job.sums[i] = pairwise_sum(each, count);
   }
   losses.settle();
 }

@@ -155,6 +155,13 @@ State reduce_others(const T* x, int64_t n, T m, T shift, const Inverse<T>& inver
   return reduce_chunk(without, n, inverse);
 }
 
+// The sum of `state` in another frame, rounded once where it underflows.
+INLINE double sum_in_frame(const State& state, const State& frame) {
+  if (state.s == 0) return 0;
+  if (state.shift == frame.shift) return std::ldexp(state.s, int(state.n - frame.n));
+  return state.s * relative_scale(state, frame);
+}
+
 // The sum over all entries but the largest, in the frame of `all`: where that is tiny, it would be
 // lost in the sum of all, and is reduced again without the largest.  Huge entries are counted from
 // that one.
@@ -171,7 +178,7 @@ double sum_of_others(const Job& job, const Slice& slice, const State& all,
     const T* x = entries<D, T>(job, slice, first, count);
     rest = merge(rest, reduce_others(x, count, m, shift, inverse));
   }
-  return rest.s == 0 ? 0 : rest.s * relative_scale(rest, frame);
+  return sum_in_frame(rest, frame);
 }
 
 // The logarithm of the sum of `all`, which has this sum_of_others, relative to the largest.

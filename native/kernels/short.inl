@@ -240,7 +240,7 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
 
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `odd` says
-// which rows are infinite and left to `run_odd_rows`.
+// which rows are left to `run_odd`.
 template <int K, bool Tempered, class D, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                 OutgoingTile<T>* outgoing, uint64_t& odd) {

@@ -1,6 +1,6 @@
 // Many slices at once, one per lane: their frames, and what follows from their sums.  The same
 // steps as for a single slice (reduce.inl, rows.inl), so that a slice gives the same bits wherever
-// it stands. Slices out of the ordinary (infinite, huge) are left to the row traversal.
+// it stands.  What is infinite is left out of a tile, and written by the row traversal afterwards.
 
 // Numbers per slice: K vectors of T in double precision are K or 2 K vectors.
 template <class T, int K>
@@ -84,9 +84,10 @@ struct SliceLanes {
     EACH {
       const vec<T> z = Tempered ? max.v[k] * frame.inverse.v[k] : max.v[k];
       const vec<bits<T>> beyond = ~((z > -C::direct) & (z < C::direct));
-      const vec<bits<T>> far = absolute<T>(max.v[k]) < T(0x1p100);
-      empty[k] = beyond & ~far;
-      shift.v[k] = beyond & far ? max.v[k] : splat(T(0));
+      // What is counted from these does not overflow.
+      const vec<bits<T>> huge = absolute<T>(max.v[k]) < T(0x1p100);
+      empty[k] = beyond & ~huge;
+      shift.v[k] = beyond & huge ? max.v[k] : splat(T(0));
       max.v[k] = beyond ? splat(T(0)) : max.v[k];
       for (int r = 0; r < W && k * W + r < count; ++r)
         odd |= uint64_t(empty[k][r] != 0) << (k * W + r);
@@ -291,40 +292,4 @@ bool set_temperatures(const Job& job, int64_t first, SliceLanes<T, K, Tempered>&
   EACH lanes.frame.inverse.v[k] = load(hi + k * kWidth<T>);
   EACH lanes.frame.inverse_lo.v[k] = load(lo + k * kWidth<T>);
   return true;
-}
-
-// Slices of a tile that are left out of it, a bit to a lane: their results are written when those
-// of the others are.
-struct OddEntries;
-
-// Keeps the entries of those that will be overwritten; false where all slices should go one by one.
-template <class D>
-bool leave_odd(const Job& job, int64_t first, uint64_t odd) {
-  constexpr int64_t most = 1 << 19;  // bytes
-  const int64_t n = job.n, entries = std::popcount(odd) * n;
-  if (job.notes && job.notes->z_loss != 0) return false;  // factors are changed once
-  const Slice slice = slice_at(job, first);
-  if (slice.x != slice.y) return true;
-  if (entries * int64_t(sizeof(D)) > most) return false;
-  D* kept = scratch<D, OddEntries>(entries);
-  for (; odd; odd &= odd - 1) {
-    const char* x = slice_at(job, first + std::countr_zero(odd)).x;
-    for (int64_t i = 0; i < n; ++i) std::memcpy(kept++, x + i * job.x.along, sizeof(D));
-  }
-  return true;
-}
-
-// `results`: where contiguous ones wait.
-template <class D, class T>
-void run_odd(const Job& job, int64_t first, uint64_t odd, T* results = nullptr) {
-  const int64_t n = job.n;
-  const D* kept = scratch<D, OddEntries>(0);
-  for (; odd; odd &= odd - 1) {
-    const int lane = std::countr_zero(odd);
-    const Slice slice = slice_at(job, first + lane);
-    if (slice.x == slice.y)
-      for (int64_t i = 0; i < n; ++i) std::memcpy(slice.y + i * job.y.along, kept++, sizeof(D));
-    run_slice<D, T>(job, first + lane);
-    if (results) std::memcpy(results + lane * n, slice.y, size_t(n) * sizeof(T));
-  }
 }
