@@ -62,6 +62,10 @@ def every_result():
             for function in (sm.softmax, sm.log_softmax, sm.logsumexp):
                 name = f"{function.__name__} {np.dtype(dtype)} {number}"
                 results[name] = function(x.astype(dtype), axis)
+            labels = np.arange(x.size // x.shape[axis]) % x.shape[axis]
+            loss, gradient = sm.cross_entropy(x.astype(dtype), labels, axis, return_grad=True)
+            results[f"loss {np.dtype(dtype)} {number}"] = loss
+            results[f"gradient {np.dtype(dtype)} {number}"] = gradient
     return results
 
 

@@ -275,6 +275,19 @@ class StreamedBatchLosses {
   }
 };
 
+// A pairwise_sum, whatever a vector holds.
+INLINE double sum_of_losses(const double* each, int64_t count) {
+  constexpr int64_t kSums = 8, W = kWidth<double>, A = kSums / W;
+  if (count == 0 || count % kSums != 0) return pairwise_sum(each, count);
+  vec<double> sum[A];
+  for (int a = 0; a < A; ++a) sum[a] = load(each + a * W);
+  for (int64_t i = kSums; i < count; i += kSums)
+    for (int a = 0; a < A; ++a) sum[a] = sum[a] + load(each + i + a * W);
+  double lane[kSums];
+  for (int a = 0; a < A; ++a) store(lane + a * W, sum[a]);
+  return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
 template <class Way>
 void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
   Way losses(job);
@@ -285,7 +298,7 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
     double* each = job.loss ? job.loss + first : together;
     for (int64_t at = 0; at < count; at += most)
       losses.run(first + at, int(std::min(most, count - at)), each + at);
-    if (job.sums) job.sums[i] = pairwise_sum(each, count);
+    if (job.sums) job.sums[i] = sum_of_losses(each, count);
   }
   losses.settle();
 }

@@ -214,8 +214,7 @@ INLINE void write_singles(const TurnedRows<T>& rows, int count, const group<T, K
 // Slices from `first` on, contiguous rows at x, into a tile; false if the temperature of one is a
 // limit.
 template <int K, bool Tempered, class T>
-INLINE bool turn(const Job& job, const T* x, int64_t first, T* turned,
-                 SliceLanes<T, K, Tempered>& lanes) {
+bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K, Tempered>& lanes) {
   if (!set_temperatures(job, first, lanes)) return false;
   rows_to_columns(x, job.n, lanes.count, turned, K * kWidth<T>,
                   [&](int r, vec<T> top) INLINE_LAMBDA { lanes.max.v[r / kWidth<T>] = top; });

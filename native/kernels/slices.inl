@@ -121,7 +121,7 @@ struct SliceLanes {
   }
 
   // The exponentials of the largest entries: see `corrected` in reduce.inl.
-  INLINE void find_top() {
+  void find_top() {
     group<T, K> hi, lo;
     exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
     widen(hi, top);
