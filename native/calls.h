@@ -135,11 +135,11 @@ struct SparseRows {
 };
 
 // Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at
-// unless that was `checked` before: nothing else keeps the kernels within the logits.
+// unless it was seen before that `all_count`: nothing else keeps the kernels within the logits.
 inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,
                               nb::handle weights, nb::handle loss, nb::handle gradient, int axis,
                               double scale, double z_loss, const SparseRows& sparse = {},
-                              bool checked = false) {
+                              bool all_count = false) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
       w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
       starts(sparse.starts, "starts"), places(sparse.places, "places");
@@ -185,7 +185,8 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.scale = scale;
   job.z_loss = z_loss;
   job.loss = reinterpret_cast<double*>(l.array.data);
-  if (job.labels && !checked && !are_classes(job.labels, slices, plan.job.n, false))
+  job.all_count = all_count;
+  if (job.labels && !all_count && !are_classes(job.labels, slices, plan.job.n, false))
     refuse("target", "less than the number of classes");
   if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
     refuse("axis", "the last where target holds probabilities");

@@ -193,13 +193,12 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
       return nb::none();
   }
   const npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
-  const bool checked = true;  // plain_labels did
+  const bool all_count = true;  // as plain_labels saw
   LossJob job = planned_losses(logits, target, nb::none(), nb::none(), nb::none(), gradient, number,
-                               means ? 1 / double(slices) : 1.0, z, {}, checked);
+                               means ? 1 / double(slices) : 1.0, z, {}, all_count);
   job.softmax.lead = 0;  // what is added up by itself does not depend on where arrays lie
   std::vector<double> sums(size_t(job.softmax.bundles()));
   job.sums = sums.data();
-  job.all_count = true;  // as plain_labels saw
   run(job);
   nb::object loss = scalar_like(x, pairwise_sum(sums.data(), int64_t(sums.size())));
   return slopes ? nb::make_tuple(loss, gradient) : loss;

@@ -20,12 +20,12 @@ struct LabelGroup {
   alignas(64) T entry[kLossGroup];        // the logit of its label, later the result there
   alignas(64) double below[kLossGroup];   // how far that is below the largest
   alignas(64) double at_top[kLossGroup];  // the gradient if it is not
-
   alignas(64) int64_t places[kLossGroup];
 
   explicit LabelGroup(LossGroup& group) : slices(group) {}
 
   void look_up() {
+    slices.fetch_labels();
     slices.find_labels(slices.softmax.x, places);
     gather_entries(slices.softmax.x.data, places, slices.count, entry);
   }

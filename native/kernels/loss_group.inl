@@ -99,7 +99,6 @@ struct LossGroup {
     constexpr int W = kWidth<double>;
     const vec<int64_t> along = splat(array.along), step = splat(array.stride[0]);
     vec<int64_t> slice = lane_numbers<double>() + first;
-    fetch_labels();
     for (int j = 0; j * W < count; ++j, slice += W) {
       const vec<int64_t> label = load_lanes(job.labels + first, j, count);
       const vec<int64_t> place = (label > 0 ? label : vec<int64_t>{}) * along;

@@ -15,9 +15,6 @@ INLINE Pair gathered(vec<double> sum, vec<double> low) {
   return total;
 }
 
-INLINE vec<double> load_double(const float* p) { return load_wide(p); }
-INLINE vec<double> load_double(const double* p) { return load(p); }
-
 struct LogitsAtPlaces;
 
 template <class T>
@@ -51,7 +48,7 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
     below = next;
   };
   int64_t i = 0;
-  for (; i + W <= count; i += W) add(load_double(t + i), load_double(x + i));
+  for (; i + W <= count; i += W) add(load_wide(t + i), load_wide(x + i));
   for (; i < count; ++i) {
     vec<double> share = none, entry = none;
     share[0] = t[i];
@@ -61,7 +58,7 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
   row.others = (gathered(sum, low) + Pair{-row.own, 0}).hi;
   row.below = gathered(below, below_low).hi;
   // What is infinite has no low part.
-  const double plain = fold(below, [](auto a, auto b) INLINE_LAMBDA { return a + b; })[0];
+  const double plain = fold(below, kSum)[0];
   if (!(plain - plain == 0)) row.below = plain;
   return row;
 }
@@ -275,19 +272,6 @@ class StreamedBatchLosses {
   }
 };
 
-// A pairwise_sum, whatever a vector holds.
-INLINE double sum_of_losses(const double* each, int64_t count) {
-  constexpr int64_t kSums = 8, W = kWidth<double>, A = kSums / W;
-  if (count == 0 || count % kSums != 0) return pairwise_sum(each, count);
-  vec<double> sum[A];
-  for (int a = 0; a < A; ++a) sum[a] = load(each + a * W);
-  for (int64_t i = kSums; i < count; i += kSums)
-    for (int a = 0; a < A; ++a) sum[a] = sum[a] + load(each + i + a * W);
-  double lane[kSums];
-  for (int a = 0; a < A; ++a) store(lane + a * W, sum[a]);
-  return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
 template <class Way>
 void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
   Way losses(job);
@@ -298,7 +282,7 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
     double* each = job.loss ? job.loss + first : together;
     for (int64_t at = 0; at < count; at += most)
       losses.run(first + at, int(std::min(most, count - at)), each + at);
-    if (job.sums) job.sums[i] = sum_of_losses(each, count);
+    if (job.sums) job.sums[i] = pairwise_sum(each, count);
   }
   losses.settle();
 }
