@@ -75,17 +75,6 @@ struct Given {
   }
 };
 
-// Whether all labels are less than `classes`; if `counts`, also not negative.  Without branches,
-// several at once.
-inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, bool counts) {
-  int64_t below = -1, negative = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    below &= int64_t(uint64_t(labels[i]) - uint64_t(classes));
-    negative |= labels[i];
-  }
-  return below < 0 && !(counts && negative < 0);
-}
-
 // Raises where an array that was given is not contiguous, of that type and of that size.
 inline void refuse_unless(const Given& given, const char* name, int type, int64_t size) {
   if (!given.object) return;

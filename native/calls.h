@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "arrays.h"
@@ -133,6 +134,18 @@ inline void check_sparse(const int64_t* starts, int64_t slices, const int64_t* p
 struct SparseRows {
   nb::handle starts = nb::none(), places = nb::none();
 };
+
+// Whether all labels are less than `classes`; if `counts`, also not negative.
+inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, bool counts) {
+  constexpr int64_t together = 1 << 14;
+  const Kernels& kernels = chosen_kernels();
+  std::atomic<bool> fit = true;
+  parallel_for((count + together - 1) / together, together, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * together, last = std::min(end * together, count);
+    if (!kernels.are_classes(labels + first, last - first, classes, counts)) fit = false;
+  });
+  return fit;
+}
 
 // Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at
 // unless it was seen before that `all_count`: nothing else keeps the kernels within the logits.

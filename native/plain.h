@@ -158,6 +158,11 @@ inline nb::object scalar_like(PyArrayObject* x, double number) {
   const double beyond = type == NPY_HALF ? 65520 : type == NPY_FLOAT ? 0x1.ffffffp127 : HUGE_VAL;
   if (number >= beyond) number = HUGE_VAL;
   PyArray_Descr* dtype = PyArray_DESCR(x);
+  const float single = float(number);
+  if (type == NPY_FLOAT || type == NPY_DOUBLE) {
+    void* value = type == NPY_FLOAT ? (void*)&single : &number;
+    return made(PyArray_Scalar(value, dtype, nullptr));
+  }
   Py_INCREF(dtype);
   nb::object scalar = nb::steal(
       PyArray_NewFromDescr(&PyArray_Type, dtype, 0, nullptr, nullptr, nullptr, 0, nullptr));

@@ -4,14 +4,11 @@
 // waiting.
 
 // The totals of all rows' sums, one to a lane.
-INLINE void totals_of(Sums<float>* rows, vec<double>* sum, vec<double>* low) {
+INLINE void totals_of(Sums<float>* rows, vec<double>* sum, vec<double>*) {
   constexpr int W = kWidth<double>;
   vec<double> last[kBatch];
   for (int r = 0; r < kBatch; ++r) last[r] = rows[r].last_lanes();
-  for (int j = 0; j < kBatch / W; ++j) {
-    sum[j] = fold_each(last + j * W, kSum);
-    low[j] = splat(0.0);
-  }
+  for (int j = 0; j < kBatch / W; ++j) sum[j] = fold_each(last + j * W, kSum);
 }
 INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
   constexpr int W = kWidth<double>;
@@ -64,7 +61,7 @@ class Batch {
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
     lanes_.correct();
-    if (needs_logarithms(job_) && !lanes_.find_logarithms(job_.notes != nullptr)) sum_others();
+    if (needs_logarithms(job_) && !lanes_.show_others()) sum_others();
     if (job_.notes) lanes_.note(*job_.notes, first_);
     if (job_.op == Op::softmax)
       scale_rows(outgoing);
@@ -243,9 +240,12 @@ class Batch {
 
   template <class Map>
   void scale_rows(Outgoing<T, Map>* outgoing) {
-    const LaneScale<T, K> scale = lanes_.scale(job_.notes, first_);
-    const Numbers factor(scale.factor), factor_lo(scale.factor_lo), kept(scale.kept),
-        top(scale.top);
+    group<T, K> factors, factors_lo, equal_to, tops;
+    ScaleLanes<T> scale[K];
+    lanes_.scales(job_.notes, first_, scale);
+    EACH factors.v[k] = scale[k].factor, factors_lo.v[k] = scale[k].factor_lo;
+    EACH equal_to.v[k] = scale[k].kept, tops.v[k] = scale[k].top;
+    const Numbers factor(factors), factor_lo(factors_lo), kept(equal_to), top(tops);
     const auto of_row = [&](int r) { return Scale<T>{factor[r], factor_lo[r], kept[r], top[r]}; };
     const auto exponentials = [&](int r) { return kept_ + r * room_; };
     if constexpr (std::is_same_v<Map, Scale<T>>)
@@ -259,7 +259,9 @@ class Batch {
   template <class Map>
   void shift_rows(Outgoing<T, Map>* outgoing) {
     group<T, K> hi, lo;
-    lanes_.split_logarithms(hi, lo);
+    ShiftLanes<T, Tempered> shift[K];
+    EACH shift[k] = lanes_.shift_to_logarithms(k);
+    EACH hi.v[k] = shift[k].log, lo.v[k] = shift[k].log_lo;
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
     if constexpr (std::is_same_v<Map, Shift<T>>)

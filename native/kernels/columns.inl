@@ -74,10 +74,7 @@ struct ColumnSum<float> {
   }
   INLINE void add(const float* e) { *this = with(of(e)); }
   INLINE ColumnSum settled() const { return *this; }
-  INLINE void total(vec<double>* hi, vec<double>* lo) const {
-    hi[0] = low, hi[1] = high;
-    lo[0] = lo[1] = splat(0.0);
-  }
+  INLINE void total(vec<double>* hi, vec<double>*) const { hi[0] = low, hi[1] = high; }
 };
 
 template <>
@@ -239,14 +236,14 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
   if constexpr (Looks) *largest = top;
 }
 
-template <bool Streams, class D, class T, int K>
-void scale_columns(const Tile<D, T>& tile, int count, const LaneScale<T, K>& scale) {
+template <bool Streams, int K, class D, class T>
+void scale_columns(const Tile<D, T>& tile, int count, const ScaleLanes<T>* scale) {
   const T* kept = tile.kept;
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, kept += K * kWidth<T>, y += tile.y_step) {
     group<T, K> e, p;
     EACH e.v[k] = load(kept + k * kWidth<T>);
-    EACH p.v[k] = scale.of(k, e.v[k]);
+    EACH p.v[k] = scale[k](e.v[k]);
     if constexpr (Streams && std::is_same_v<D, T>)
       EACH stream(y + k * kWidth<T>, p.v[k]);
     else
@@ -257,23 +254,23 @@ void scale_columns(const Tile<D, T>& tile, int count, const LaneScale<T, K>& sca
 // The same with the exponentials computed again.
 template <class D, class T, int K, bool Tempered>
 void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
-                 const LaneScale<T, K>& scale) {
+                 const ScaleLanes<T>* scale) {
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
-    EACH p.v[k] = scale.of(k, e.v[k]);
+    EACH p.v[k] = scale[k](e.v[k]);
     store_entries(y, lanes.count, p);
   }
 }
 
 template <class D, class T, int K, bool Tempered>
 void write_logarithms(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
-                      const group<T, K>& hi, const group<T, K>& lo) {
+                      const ShiftLanes<T, Tempered>* shift) {
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     group<T, K> v = tile.template row<K>(i, lanes.count);
-    EACH v.v[k] = lanes.logarithm(k, v.v[k], hi, lo);
+    EACH v.v[k] = shift[k](v.v[k]);
     if constexpr (std::is_same_v<D, T>)
       if (tile.streams) {
         EACH stream(y + k * kWidth<T>, v.v[k]);
@@ -285,12 +282,12 @@ void write_logarithms(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& 
 
 template <class D, class T, int K, bool Tempered>
 void write_scaled(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
-                  const LaneScale<T, K>& scale) {
+                  const ScaleLanes<T>* scale) {
   if (!tile.kept)
     exp_columns(tile, lanes, scale);
   else
-    tile.streams ? scale_columns<true>(tile, lanes.count, scale)
-                 : scale_columns<false>(tile, lanes.count, scale);
+    tile.streams ? scale_columns<true, K>(tile, lanes.count, scale)
+                 : scale_columns<false, K>(tile, lanes.count, scale);
 }
 
 template <class D, class T, int K>
@@ -313,19 +310,22 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
-  if (needs_logarithms(job) && !lanes.find_logarithms(job.notes != nullptr) &&
+  if (needs_logarithms(job) && !lanes.show_others() &&
       !sum_others(entries_again(writer, lanes), lanes))
     return false;
   if (job.notes) lanes.note(*job.notes, first);
-  group<T, K> hi, lo;
   if (job.op == Op::softmax) {
-    write_scaled(writer, lanes, lanes.scale(job.notes, first));
+    ScaleLanes<T> scale[K];
+    lanes.scales(job.notes, first, scale);
+    write_scaled(writer, lanes, scale);
   } else if (job.op == Op::log_softmax) {
-    lanes.split_logarithms(hi, lo);
-    write_logarithms(writer, lanes, hi, lo);
+    ShiftLanes<T, Tempered> shift[K];
+    EACH shift[k] = lanes.shift_to_logarithms(k);
+    write_logarithms(writer, lanes, shift);
   } else if (!job.notes) {
-    lanes.logsumexp(hi, [&](int c) { return logsumexp_alone<E, T>(job, first + c); });
-    write_singles(writer, lanes.count, hi);
+    group<T, K> result;
+    lanes.logsumexp(result, [&](int c) { return logsumexp_alone<E, T>(job, first + c); });
+    write_singles(writer, lanes.count, result);
   }
   return true;
 }

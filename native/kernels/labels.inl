@@ -1,5 +1,16 @@
 // Cross-entropy against labels.
 
+// Whether all are less than `classes`; if `counts`, also not negative.  Without branches, several
+// at once.
+inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, bool counts) {
+  int64_t below = -1, negative = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    below &= int64_t(uint64_t(labels[i]) - uint64_t(classes));
+    negative |= labels[i];
+  }
+  return below < 0 && !(counts && negative < 0);
+}
+
 // One entry for each of `count` places, in bytes from data.
 template <class T>
 INLINE void gather_entries(const char* data, const int64_t* places, int count, T* entry) {
@@ -11,6 +22,20 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
     T& place = *(T*)(data + places[i]);
     place = entry[i];
   }
+}
+
+// What labels make of a target, from how far their entries are below the largest.
+INLINE TargetLanes label_target(vec<double> below) {
+  return {below, splat(1.0), splat(0.0), splat(1.0)};
+}
+INLINE vec<double> below_largest(vec<double> entry, vec<double> max) {
+  return entry == max ? splat(0.0) : max - entry;
+}
+
+// A label's gradient from its probability times weight, w.
+INLINE vec<double> label_gradient(vec<double> p, vec<double> w, vec<double> below,
+                                  vec<double> at_largest) {
+  return below == 0 ? at_largest : p - w;
 }
 
 // A group with what its labels tell of each slice.
@@ -32,23 +57,21 @@ struct LabelGroup {
 
   // From the labels' logits to the losses.
   void finish() {
-    const vec<double> none = splat(0.0), one = splat(1.0);
     slices.finish(
-        [&](int at, vec<double> max) INLINE_LAMBDA {
-          const vec<double> own = load_wide(entry + at), gap = own == max ? none : max - own;
+        [&](int j, vec<double> max) INLINE_LAMBDA {
+          const int at = j * kWidth<double>;
+          const vec<double> gap = below_largest(load_wide(entry + at), max);
           store(below + at, gap);
-          return TargetLanes{gap, one, none, one};
+          return label_target(gap);
         },
         at_top);
   }
 
   // From the labels' probabilities times weights to their gradient.
   void mend() {
-    const int count = slices.count;
-    for (int at = 0; at < count; at += kWidth<double>) {
-      const vec<double> p = load_wide(entry + at), other = p - load(slices.weight + at);
-      store_narrow(entry + at, load(below + at) == 0 ? load(at_top + at) : other);
-    }
+    for (int at = 0; at < slices.count; at += kWidth<double>)
+      store_narrow(entry + at, label_gradient(load_wide(entry + at), load(slices.weight + at),
+                                              load(below + at), load(at_top + at)));
   }
 
   // The same in results at places from data.
@@ -71,12 +94,51 @@ INLINE vec<bits<T>> labels_of(const LossGroup& slices, int k) {
   }
 }
 
-// Of the shortest rows, whose labels are looked for in the lanes of a tile; false, and nothing
-// written, if one is out of the ordinary.
+// What the labels of vector k of a tile, whose entries are `own`, make of its losses, and of the
+// gradient there.
 template <class T>
-bool turned_label_losses(LabelGroup<T>& labelled) {
-  constexpr int W = kWidth<T>, K = vectors_of_tile(1), columns = K * W;
-  LossGroup& slices = labelled.slices;
+struct LabelLanes {
+  static constexpr int H = kWide<T, 1>;
+
+  ScaleLanes<T> scale;
+  vec<double> weight[H], below[H], at_largest[H];
+
+  template <int K>
+  INLINE LabelLanes(const LossGroup& slices, const SliceLanes<T, K, false>& lanes, int k,
+                    vec<T> own) {
+    const double z_loss = slices.job.z_loss;
+    NoteLanes known[H];
+    vec<double> reciprocal[H], entry[H], factor[H];
+    lanes.known(k, known, reciprocal);
+    widen(single<T>(own), entry);
+    for (int h = 0; h < H; ++h) {
+      const int j = k * H + h;
+      weight[h] = load(slices.weight + j * kWidth<double>);
+      below[h] = below_largest(entry[h], known[h].max);
+      const TargetLanes target = label_target(below[h]);
+      slices.store_losses(j, known[h], target, weight[h]);
+      at_largest[h] = slices.at_largest(known[h], target, weight[h]);
+      factor[h] = z_loss == 0 ? weight[h] : weight[h] * z_factor(z_loss, known[h]);
+    }
+    scale = lanes.scale(k, reciprocal, factor);
+  }
+
+  // From the labels' scaled exponentials.
+  INLINE vec<T> gradient(vec<T> e) const {
+    group<T, 1> result;
+    vec<double> p[H];
+    widen(single<T>(scale(e)), p);
+    for (int h = 0; h < H; ++h) p[h] = label_gradient(p[h], weight[h], below[h], at_largest[h]);
+    narrowed(p, result);
+    return result.v[0];
+  }
+};
+
+// Rows whose labels are looked for in the lanes of a tile; false, and nothing written, if one is
+// out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
+template <int K, class T>
+bool turned_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing) {
+  constexpr int W = kWidth<T>, columns = K * W;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, first = slices.first;
   const T* x = slices.template logits<T>(0);
@@ -91,36 +153,54 @@ bool turned_label_losses(LabelGroup<T>& labelled) {
   EACH label[k] = labels_of<T>(slices, k), own.v[k] = splat(T(0));
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
-  const TurnedRows<T> rows = {turned, n,      x,
-                              y,      turned, beside_tile<K>(softmax, first, lanes.count, y)};
+  TurnedRows<T> rows = {turned, n, x, y, turned, {}};
+  rows.meanwhile = beside_tile<K>(softmax, first, lanes.count, outgoing ? nullptr : y);
+  if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
-  if (!lanes.find_logarithms(true) && !sum_others(entries_again(rows, lanes), lanes)) return false;
-  lanes.note(slices.notes, first);
-  EACH store(labelled.entry + k * W, own.v[k]);
+  if (!lanes.show_others() && !sum_others(entries_again(rows, lanes), lanes)) return false;
   if (!slices.derives()) {
-    labelled.finish();
+    EACH LabelLanes<T>(slices, lanes, k, own.v[k]);
     return true;
   }
-  const LaneScale<T, K> scale = lanes.scale(&slices.notes, first);
-  labelled.finish();
-  own = exp_scaled<false, false>(own, lanes.frame);
-  EACH store(labelled.entry + k * W, scale.of(k, own.v[k]));
-  labelled.mend();
-  columns_to_rows(turned, columns, n, lanes.count, y,
-                  [&](int r, int64_t j, vec<T> e) INLINE_LAMBDA {
-                    const vec<T> p = scale.of(r / W, e);
-                    return label[r / W] == bits<T>(j) ? load(labelled.entry + r) : p;
-                  });
+  const group<T, K> e = exp_scaled<false, false>(own, lanes.frame);
+  group<T, K> slope;
+  ScaleLanes<T> scale[K];
+  EACH {
+    const LabelLanes<T> labelled(slices, lanes, k, own.v[k]);
+    scale[k] = labelled.scale;
+    slope.v[k] = labelled.gradient(e.v[k]);
+  }
+  if (outgoing) {
+    outgoing->finish(columns * n);
+    y = outgoing->room(y);
+  }
+  columns_to_rows(turned, columns, n, lanes.count, y, [&](int k) INLINE_LAMBDA {
+    return [scale = scale[k], here = label[k], slope = slope.v[k]](int64_t j, vec<T> e)
+               INLINE_LAMBDA {
+                 const vec<T> p = scale(e);
+                 return here == bits<T>(j) ? slope : p;
+               };
+  });
   return true;
+}
+
+// The same in as many vectors as rows of this length want; false also where it would not pay to
+// look at all entries.
+template <class T>
+bool short_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
+  constexpr int64_t longest = 64;
+  const int64_t n = slices.softmax.n;
+  if (slices.softmax.traversal != Traversal::short_rows || n > longest) return false;
+  return vectors_of_tile(n) == 4 ? turned_label_losses<4>(slices, outgoing)
+                                 : turned_label_losses<2>(slices, outgoing);
 }
 
 template <class T>
 void label_losses(LossGroup& slices) {
-  LabelGroup<T> labelled(slices);
+  if (short_label_losses<T>(slices)) return;
   const Job& softmax = slices.softmax;
-  const bool shortest = softmax.traversal == Traversal::short_rows && softmax.n <= kShortest;
-  if (shortest && turned_label_losses(labelled)) return;
+  LabelGroup<T> labelled(slices);
   const Operand &x = softmax.x, &y = softmax.y;
   labelled.look_up();
   slices.run_softmax<T>();

@@ -42,13 +42,14 @@ struct LossGroup {
   Job& softmax;  // a copy of the job's that leaves its notes here
   int64_t first;
   int count;
+  double* loss;           // receives their losses
   bool all_count = true;  // no weight is 0
   SliceNotes notes;
   alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
-      factor[kLossGroup], weight[kLossGroup], loss[kLossGroup];
+      factor[kLossGroup], weight[kLossGroup];
 
-  LossGroup(const LossJob& of, Job& copy, int64_t begin, int number)
-      : job(of), softmax(copy), first(begin), count(number) {
+  LossGroup(const LossJob& of, Job& copy, int64_t begin, int number, double* losses)
+      : job(of), softmax(copy), first(begin), count(number), loss(losses) {
     job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
     notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss};
@@ -114,25 +115,36 @@ struct LossGroup {
     run_bundle<T, T>(softmax, first, count);
   }
 
+  // The losses of vector j, whose weights are w.
+  INLINE void store_losses(int j, const NoteLanes& s, const TargetLanes& t, vec<double> w) const {
+    vec<double> each = t.below + t.mass * s.log_rest;
+    if (job.z_loss != 0) {
+      const vec<double> logsumexp = s.max + s.log_rest;
+      each = each + t.mass * job.z_loss * logsumexp * logsumexp;
+    }
+    store_lanes(loss, j, count, w * each);
+  }
+
+  // The gradient of its largest entries.
+  INLINE vec<double> at_largest(const NoteLanes& s, const TargetLanes& t, vec<double> w) const {
+    vec<double> pull = t.others;
+    if (job.z_loss != 0) pull = pull + t.mass * 2 * job.z_loss * (s.max + s.log_rest);
+    return w * (pull * s.top - t.own * s.others);
+  }
+
   // From each slice's targets, target(j, max) those of vector j, to the losses, and to the gradient
   // of its largest entry.
   template <class F>
   INLINE void finish(F target, double* at_top) {
     constexpr int W = kWidth<double>;
-    const int slices = count;
     const bool slopes = derives();
-    const double z_loss = job.z_loss;
-    for (int at = 0; at < slices; at += W) {
-      const vec<double> m = load(max + at), l = load(log_rest + at), w = load(weight + at);
-      const TargetLanes t = target(at, m);
-      vec<double> each = t.below + t.mass * l, pull = t.others;
-      if (z_loss != 0) {
-        const vec<double> logsumexp = m + l;
-        each = each + t.mass * z_loss * logsumexp * logsumexp;
-        pull = pull + t.mass * 2 * z_loss * logsumexp;
-      }
-      store(loss + at, w * each);
-      if (slopes) store(at_top + at, w * (pull * load(top + at) - t.own * load(others + at)));
+    for (int j = 0; j * W < count; ++j) {
+      const int at = j * W;
+      const NoteLanes s = {load(max + at), load(log_rest + at), load(top + at), load(others + at)};
+      const TargetLanes t = target(j, s.max);
+      const vec<double> w = load(weight + at);
+      store_losses(j, s, t, w);
+      if (slopes) store(at_top + at, at_largest(s, t, w));
     }
   }
 
@@ -147,6 +159,4 @@ struct LossGroup {
       for (int64_t k = 0; k < softmax.n; ++k) *(T*)(y + k * softmax.y.along) = 0;
     }
   }
-
-  void deliver(double* losses) const { std::copy(loss, loss + count, losses); }
 };

@@ -92,7 +92,8 @@ void target_losses(LossGroup& group) {
   }
   group.run_softmax<T>();
   group.finish(
-      [&](int at, vec<double>) INLINE_LAMBDA {
+      [&](int j, vec<double>) INLINE_LAMBDA {
+        const int at = j * kWidth<double>;
         return TargetLanes{load(below + at), load(mass + at), load(others + at), load(own + at)};
       },
       at_top);
@@ -104,13 +105,12 @@ void target_losses(LossGroup& group) {
 }
 
 template <class T>
-void run_group(LossGroup& group, double* losses) {
+void run_group(LossGroup& group) {
   if (group.softmax.n == 0)
     std::fill(group.loss, group.loss + group.count, 0.0);
   else
     group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
   group.leave_out<T>();
-  group.deliver(losses);
 }
 
 struct WidenedRows;
@@ -155,8 +155,8 @@ class WidenedLosses {
     else if (job_.targets)
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
     if (job_.weights) wide_.weights = job_.weights + first;
-    LossGroup group(wide_, wide_.softmax, 0, count);
-    run_group<float>(group, losses);
+    LossGroup group(wide_, wide_.softmax, 0, count, losses);
+    run_group<float>(group);
     if (group.derives())
       for (int i = 0; i < count; ++i)
         scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
@@ -181,8 +181,8 @@ class Losses {
   }
 
   void run(int64_t first, int count, double* losses) {
-    LossGroup group(job_, softmax_, first, count);
-    run_group<T>(group, losses);
+    LossGroup group(job_, softmax_, first, count, losses);
+    run_group<T>(group);
   }
 
   void settle() {}
@@ -203,9 +203,10 @@ class StreamedShortLosses {
 
   // Labels are mended where results wait.
   void run(int64_t first, int count, double* losses) {
-    LossGroup slices(job_, softmax_, first, count);
-    LabelGroup<T> labelled(slices);
+    LossGroup slices(job_, softmax_, first, count, losses);
     T* y = slices.gradient<T>(0);
+    if (short_label_losses(slices, &outgoing_)) return outgoing_.take(y, count * softmax_.n);
+    LabelGroup<T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
     uint64_t odd = 0;
@@ -216,7 +217,6 @@ class StreamedShortLosses {
     labelled.finish();
     labelled.mend_at((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);
-    slices.deliver(losses);
   }
 
   void settle() { outgoing_.settle(); }
@@ -242,7 +242,7 @@ class StreamedBatchLosses {
   int64_t at_once(int64_t bundle) const { return bundle; }
 
   void run(int64_t first, int count, double* losses) {
-    LossGroup slices(job_, softmax_, first, count);
+    LossGroup slices(job_, softmax_, first, count, losses);
     LabelGroup<T> labelled(slices);
     char* y = softmax_.y.data;
     labelled.look_up();
@@ -262,7 +262,6 @@ class StreamedBatchLosses {
     } else {
       labelled.mend_at(y);
     }
-    slices.deliver(losses);
   }
 
   void settle() {

@@ -14,17 +14,16 @@ struct Scale {
   }
 };
 
+// One to a lane.
 template <class T>
 struct ScaleLanes {
   vec<T> factor, factor_lo, kept, top;
 
-  explicit ScaleLanes(const Scale<T>& s)
-      : factor(splat(s.factor)),
-        factor_lo(splat(s.factor_lo)),
-        kept(splat(s.kept)),
-        top(splat(s.top)) {}
+  static INLINE ScaleLanes of(const Scale<T>& s) {
+    return {splat(s.factor), splat(s.factor_lo), splat(s.kept), splat(s.top)};
+  }
 
-  template <bool Dominated>
+  template <bool Dominated = true>
   INLINE vec<T> operator()(vec<T> e) const {
     vec<T> y = product(e, factor, factor_lo);
     return Dominated ? (e == kept ? top : y) : y;
@@ -60,7 +59,7 @@ Scale<T> scale_of(const SliceMap& map, const State& unit) {
 // of 16 bits are rounded on the way.
 template <bool Dominated, class D, class T>
 void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy) {
-  const ScaleLanes<T> scaled(scale);
+  const ScaleLanes<T> scaled = ScaleLanes<T>::of(scale);
   if constexpr (std::is_same_v<D, T>)
     if (n >= kLongRow) {
       const int64_t lead = to_alignment(y);
@@ -86,12 +85,12 @@ void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy = 
 // y = exp(x / T) / S, the exponentials computed again.
 template <bool Shifted, bool Tempered, class T>
 void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale<T>& scale) {
-  const ScaleLanes<T> scaled(scale);
+  const ScaleLanes<T> scaled = ScaleLanes<T>::of(scale);
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
     v = exp_scaled<Shifted, Tempered>(v, frame);
-    EACH v.v[k] = scaled.template operator()<true>(v.v[k]);
+    EACH v.v[k] = scaled(v.v[k]);
     store_group(y + i, count, v);
   });
 }
@@ -116,6 +115,16 @@ struct Shift {
   T max, log, log_lo;
 
   INLINE vec<T> operator()(vec<T> x) const { return ((x - max) - log) - log_lo; }
+};
+
+// The same at any temperature, one to a lane.
+template <class T, bool Tempered>
+struct ShiftLanes {
+  vec<T> max, inverse, inverse_lo, log, log_lo;
+
+  INLINE vec<T> operator()(vec<T> x) const {
+    return (centred<Tempered>(single<T>(x), max, inverse, inverse_lo).v[0] - log) - log_lo;
+  }
 };
 
 // y = (x - m) / T - L: both terms have the same sign, so nothing cancels.

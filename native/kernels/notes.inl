@@ -28,6 +28,11 @@ struct NoteLanes {
   vec<double> max, log_rest, top, others;  // as in SliceNotes
 };
 
+// What a z-loss multiplies gradients by.
+INLINE vec<double> z_factor(double z_loss, const NoteLanes& slices) {
+  return 1 + 2 * z_loss * (slices.max + slices.log_rest);
+}
+
 // The notes of vector j of `count` slices from `first` on.
 INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count,
                        const NoteLanes& lanes) {
@@ -38,6 +43,5 @@ INLINE void note_lanes(const SliceNotes& notes, int64_t first, int j, int count,
   store_lanes(notes.others + at, j, count, lanes.others);
   if (notes.z_loss == 0) return;
   const vec<double> factor = load_lanes(notes.factor + at, j, count);
-  store_lanes(notes.factor + at, j, count,
-              factor * (1 + 2 * notes.z_loss * (lanes.max + lanes.log_rest)));
+  store_lanes(notes.factor + at, j, count, factor * z_factor(notes.z_loss, lanes));
 }

@@ -127,6 +127,7 @@ class OutgoingTile {
   T* const buffer_;  // as results lie in memory, from the beginning of a line on
   Delivery<T> lines_ = {nullptr, nullptr, 0};
   LineEnd<T> rest_;
+  const T* tail_ = nullptr;  // of `rest_`, read when the stores to it have settled
 
   // Entries of a line before those at p.
   static int64_t before(const T* p) { return int64_t(uintptr_t(p) % kVectorBytes / sizeof(T)); }
@@ -141,6 +142,8 @@ class OutgoingTile {
   void finish(int64_t i) {
     for (; i < lines_.count; i += W) lines_.template deliver<1>(i);
     lines_.count = 0;
+    if (tail_) rest_.tail = load(tail_);
+    tail_ = nullptr;
   }
 
   void settle() {
@@ -164,6 +167,8 @@ class OutgoingTile {
     }
     const int waiting = int(lines_.count % W);
     lines_.count -= waiting;
-    rest_ = {y + count, waiting, load(lines_.from + lines_.count)};
+    rest_.end = y + count;
+    rest_.waiting = waiting;
+    tail_ = lines_.from + lines_.count;
   }
 };

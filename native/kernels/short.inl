@@ -127,17 +127,22 @@ INLINE void rows_to_columns(const T* x, int64_t n, int rows, T* tile, int column
   }
 }
 
-// The way back; f(r, j, v) makes results of entries j of the rows r, r + 1 ...
+// The way back; map_of(k) makes, for vector k of the rows, what makes results of their entries j.
 template <class T, class F>
-INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* y, F f) {
+INLINE void columns_to_rows(const T* tile, int columns, int64_t n, int rows, T* y, F map_of) {
   constexpr int W = kWidth<T>;
   for (int r = 0; r < rows; r += W) {
     const int here = std::min(rows - r, W);
     T* to = here == W ? y + r * n : scratch<T, LastRows>(W * n);
-    turn_columns(tile + r, columns, n, to,
-                 [&](int64_t j, vec<T> v) INLINE_LAMBDA { return f(r, j, v); });
+    turn_columns(tile + r, columns, n, to, map_of(r / W));
     if (here < W) std::memcpy(y + r * n, to, size_t(here * n) * sizeof(T));
   }
+}
+
+// A map that is the same for all entries.
+template <class Map>
+INLINE auto for_all(const Map& map) {
+  return [map](int64_t, auto v) INLINE_LAMBDA { return map(v); };
 }
 
 // A copy of `count` slices as numbers, -inf where they take no part.
@@ -191,19 +196,16 @@ TurnedRows<T> entries_again(const TurnedRows<T>& rows, const SliceLanes<T, K, Te
 
 template <class T, int K, bool Tempered>
 INLINE void write_scaled(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
-                         const LaneScale<T, K>& scale) {
-  constexpr int W = kWidth<T>;
-  columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
-                  [&](int r, int64_t, vec<T> e) INLINE_LAMBDA { return scale.of(r / W, e); });
+                         const ScaleLanes<T>* scale) {
+  columns_to_rows(rows.turned, K * kWidth<T>, rows.n, lanes.count, rows.y,
+                  [&](int k) INLINE_LAMBDA { return for_all(scale[k]); });
 }
 
 template <class T, int K, bool Tempered>
 INLINE void write_logarithms(const TurnedRows<T>& rows, const SliceLanes<T, K, Tempered>& lanes,
-                             const group<T, K>& hi, const group<T, K>& lo) {
-  constexpr int W = kWidth<T>;
-  columns_to_rows(rows.turned, K * W, rows.n, lanes.count, rows.y,
-                  [&](int r, int64_t, vec<T> x)
-                      INLINE_LAMBDA { return lanes.logarithm(r / W, x, hi, lo); });
+                             const ShiftLanes<T, Tempered>* shift) {
+  columns_to_rows(rows.turned, K * kWidth<T>, rows.n, lanes.count, rows.y,
+                  [&](int k) INLINE_LAMBDA { return for_all(shift[k]); });
 }
 
 template <class T, int K>

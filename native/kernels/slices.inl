@@ -29,20 +29,9 @@ INLINE bool all_of(vec<bits<T>> holds, int count) {
   return !any_set<T>(~holds & first_lanes<T>(count));
 }
 
-template <class T, int K>
-struct LaneScale {
-  group<T, K> factor, factor_lo, kept, top;  // as Scale in maps.inl
-
-  // Of the slices of vector k.
-  INLINE vec<T> of(int k, vec<T> e) const {
-    const vec<T> y = product(e, factor.v[k], factor_lo.v[k]);
-    return e == kept.v[k] ? top.v[k] : y;
-  }
-};
-
 template <class T, int K, bool Tempered>
 struct SliceLanes {
-  static constexpr int W = kWidth<T>, M = kWide<T, K>;
+  static constexpr int W = kWidth<T>, H = kWide<T, 1>, M = K * H;
   using C = exp_constants<T>;
 
   int count;  // lanes that exist
@@ -53,12 +42,12 @@ struct SliceLanes {
   uint64_t odd = 0;  // the same, a bit to a lane
   group<T, K> max, kept;
   Frame<T, K> frame;
-  vec<double> sum[M], sum_lo[M], top[M], top_lo[M];  // as the exponentials are scaled
-  vec<double> lost[M];                               // by rounding the largest of them
-  vec<double> log[M];                                // of the sums, relative to the largest terms
-  vec<double> inverse[M];                            // 1 / sum, where there are notes
-  bool apart = false;     // whether sums of all but the largest entries were taken apart:
-  vec<double> others[M];  // these
+  vec<double> sum[M], top[M];        // as the exponentials are scaled
+  vec<double> sum_lo[M], top_lo[M];  // the second parts of doubles' sums
+  vec<double> lost[M];               // by rounding the largest exponential
+  bool apart = false;      // whether sums of all but the largest entries were taken apart:
+  vec<double> others[M];   // these
+  vec<double> inverse[M];  // 1 / sum, where there are notes
 
   // From the maxima; false if one is out of the ordinary.
   bool find_frames() {
@@ -98,13 +87,13 @@ struct SliceLanes {
     return empty[k] ? splat(T(0)) : x - shift.v[k];
   }
 
-  // The largest entries, counted from zero.
-  void largest(vec<double>* m) const {
-    widen(max, m);
+  // The largest entries of vector k, counted from zero.
+  INLINE void largest_of(int k, vec<double>* m) const {
+    widen(single<T>(max.v[k]), m);
     if (!adjusted) return;
-    vec<double> from[M];
-    widen(shift, from);
-    for (int j = 0; j < M; ++j) m[j] = m[j] + from[j];
+    vec<double> from[H];
+    widen(single<T>(shift.v[k]), from);
+    for (int h = 0; h < H; ++h) m[h] = m[h] + from[h];
   }
 
   // The largest entries, where `max` held but those of the first entries; false where the frames do
@@ -125,15 +114,12 @@ struct SliceLanes {
     group<T, K> hi, lo;
     exp_scaled_pair<false, Tempered>(max, frame, hi, lo);
     widen(hi, top);
-    widen(lo, top_lo);
     if constexpr (sizeof(T) == 4) {
       kept = hi;
-      for (int j = 0; j < M; ++j) {
-        lost[j] = top_lo[j];
-        top[j] = top[j] + top_lo[j];
-        top_lo[j] = splat(0.0);
-      }
+      widen(lo, lost);
+      for (int j = 0; j < M; ++j) top[j] = top[j] + lost[j];
     } else {
+      widen(lo, top_lo);
       kept = exp_scaled<false, Tempered>(max, frame);
       for (int j = 0; j < M; ++j) lost[j] = (hi.v[j] - kept.v[j]) + lo.v[j];
     }
@@ -160,106 +146,142 @@ struct SliceLanes {
     return numbers;
   }
 
-  // How exponentials become probabilities, times the slices' factors where there are notes of them.
-  LaneScale<T, K> scale(const SliceNotes* notes, int64_t first) const {
-    LaneScale<T, K> s;
-    vec<double> whole[M], low[M], share[M];
-    for (int j = 0; j < M; ++j) {
-      whole[j] = notes ? inverse[j] : 1 / sum[j];
-      if constexpr (sizeof(T) == 4) {
-        share[j] = top[j] * whole[j];
-      } else {
-        low[j] = (residual(splat(1.0), whole[j], sum[j]) - whole[j] * sum_lo[j]) * whole[j];
-        share[j] = top[j] / sum[j];
-        share[j] =
-            share[j] +
-            (residual(top[j], share[j], sum[j]) + (top_lo[j] - share[j] * sum_lo[j])) / sum[j];
-      }
-    }
-    narrowed(share, s.top);
-    const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
-    EACH s.kept.v[k] = s.top.v[k] > T(0.5) ? kept.v[k] : none;
-    if (notes && notes->factor) {
-      for (int j = 0; j < M; ++j) {
-        const vec<double> w = load_lanes(notes->factor + (first - notes->first), j, count);
-        const vec<double> product = whole[j] * w;
-        if constexpr (sizeof(T) == 8) low[j] = product_error(whole[j], w, product) + low[j] * w;
-        whole[j] = product;
-        share[j] = share[j] * w;
-      }
-      narrowed(share, s.top);
-    }
-    narrowed(whole, s.factor);
-    if constexpr (sizeof(T) == 4) {
-      widen(s.factor, low);
-      for (int j = 0; j < M; ++j) low[j] = whole[j] - low[j];
-    }
-    narrowed(low, s.factor_lo);
-    return s;
+  INLINE SumAndTop sum_and_top(int j) const {
+    if constexpr (sizeof(T) == 4) return {sum[j], vec<double>{}, top[j], vec<double>{}};
+    return {sum[j], sum_lo[j], top[j], top_lo[j]};
   }
 
-  INLINE SumAndTop sum_and_top(int j) const { return {sum[j], sum_lo[j], top[j], top_lo[j]}; }
-
-  // The logarithms of the sums, relative to the largest terms, and for `notes` the inverse sums;
-  // false if all but the largest entries of a slice do not show and must be summed apart.
-  bool find_logarithms(bool notes) {
+  // Whether all but the largest entries of each slice show in its sum.
+  bool show_others() const {
     vec<int64_t> show = splat(int64_t(-1));
-    const auto find = [&](auto with) INLINE_LAMBDA {
-      for (int j = 0; j < M; ++j) {
-        const SumAndTop s = sum_and_top(j);
-        log[j] = with.value ? log_of_sum<T>(s, inverse[j]) : log_of_sum<T>(s);
-        show &= shows_others<T>(s) | ~first_lanes<double>(count - j * kWidth<double>);
-      }
-    };
-    notes ? find(std::true_type()) : find(std::false_type());
+    for (int j = 0; j < M; ++j)
+      show &= shows_others<T>(sum_and_top(j)) | ~first_lanes<double>(count - j * kWidth<double>);
     return !any_set<double>(~show);
   }
 
-  // The sums of all but the largest entries, taken apart where they do not show in those of all.
+  // Where they do not, from the sums without the largest.
   void take_apart(const vec<double>* found) {
     apart = true;
     for (int j = 0; j < M; ++j) {
       const SumAndTop s = sum_and_top(j);
       others[j] = shows_others<T>(s) ? others_in<T>(s) : found[j];
-      log[j] = log_apart<T>(s, others[j], log[j]);
     }
   }
 
-  // The logarithms in two parts of type T.
-  void split_logarithms(group<T, K>& hi, group<T, K>& lo) const {
-    vec<double> low[M];
-    narrowed(log, hi);
-    widen(hi, low);
-    for (int j = 0; j < M; ++j) low[j] = log[j] - low[j];
-    narrowed(low, lo);
+  // The logarithms of the sums of vector k, relative to the largest terms.
+  INLINE void logarithms(int k, vec<double>* log) const {
+    for (int h = 0; h < H; ++h) log[h] = log_of_sum<T>(sum_and_top(k * H + h));
+    if (!apart) return;
+    for (int h = 0; h < H; ++h) {
+      const int j = k * H + h;
+      log[h] = log_apart<T>(sum_and_top(j), others[j], log[h]);
+    }
+  }
+
+  // What a loss needs to know of the slices of vector k, and 1 / sum.
+  INLINE void known(int k, NoteLanes* notes, vec<double>* reciprocal) const {
+    vec<double> m[H];
+    largest_of(k, m);
+    for (int h = 0; h < H; ++h) {
+      const int j = k * H + h;
+      const SumAndTop s = sum_and_top(j);
+      const vec<double> log = log_of_sum<T>(s, reciprocal[h]);
+      notes[h] = {m[h], log, top[j] * reciprocal[h], others_in<T>(s) * reciprocal[h]};
+    }
+    if (!apart) return;
+    for (int h = 0; h < H; ++h) {
+      const int j = k * H + h;
+      notes[h].log_rest = log_apart<T>(sum_and_top(j), others[j], notes[h].log_rest);
+      notes[h].others = others[j] * reciprocal[h];
+    }
   }
 
   // Leaves the notes of slices first .. first + count - 1.
-  void note(const SliceNotes& notes, int64_t first) const {
-    vec<double> m[M];
-    largest(m);
-    for (int j = 0; j < M; ++j) {
-      const vec<double> rest = apart ? others[j] : others_in<T>(sum_and_top(j));
-      note_lanes(notes, first, j, count, {m[j], log[j], top[j] * inverse[j], rest * inverse[j]});
+  void note(const SliceNotes& notes, int64_t first) {
+    EACH {
+      NoteLanes lanes[H];
+      known(k, lanes, inverse + k * H);
+      for (int h = 0; h < H; ++h) note_lanes(notes, first, k * H + h, count, lanes[h]);
     }
   }
 
-  // The logarithms of the results of vector k, from `split_logarithms`.
-  INLINE vec<T> logarithm(int k, vec<T> x, const group<T, K>& hi, const group<T, K>& lo) const {
-    const group<T, 1> z =
-        centred<Tempered>(single<T>(x), max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k]);
-    return (z.v[0] - hi.v[k]) - lo.v[k];
+  // How exponentials of vector k become probabilities, times factors if there are any; `reciprocal`
+  // is 1 / sum where it is known.
+  INLINE ScaleLanes<T> scale(int k, const vec<double>* reciprocal,
+                             const vec<double>* factor) const {
+    vec<double> whole[H], low[H], share[H];
+    for (int h = 0; h < H; ++h) {
+      const int j = k * H + h;
+      whole[h] = reciprocal ? reciprocal[h] : 1 / sum[j];
+      if constexpr (sizeof(T) == 4) {
+        share[h] = top[j] * whole[h];
+      } else {
+        low[h] = (residual(splat(1.0), whole[h], sum[j]) - whole[h] * sum_lo[j]) * whole[h];
+        share[h] = top[j] / sum[j];
+        share[h] =
+            share[h] +
+            (residual(top[j], share[h], sum[j]) + (top_lo[j] - share[h] * sum_lo[j])) / sum[j];
+      }
+    }
+    group<T, 1> of_top, of_all, of_all_lo;
+    narrowed(share, of_top);
+    const vec<bits<T>> dominated = of_top.v[0] > T(0.5);
+    if (factor) {
+      for (int h = 0; h < H; ++h) {
+        const vec<double> product = whole[h] * factor[h];
+        if constexpr (sizeof(T) == 8)
+          low[h] = product_error(whole[h], factor[h], product) + low[h] * factor[h];
+        whole[h] = product;
+        share[h] = share[h] * factor[h];
+      }
+      narrowed(share, of_top);
+    }
+    narrowed(whole, of_all);
+    if constexpr (sizeof(T) == 4) {
+      widen(of_all, low);
+      for (int h = 0; h < H; ++h) low[h] = whole[h] - low[h];
+    }
+    narrowed(low, of_all_lo);
+    const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
+    return {of_all.v[0], of_all_lo.v[0], dominated ? kept.v[k] : none, of_top.v[0]};
+  }
+
+  // Of all vectors, where there may be notes of the slices, from `first` on.
+  INLINE void scales(const SliceNotes* notes, int64_t first, ScaleLanes<T>* scales) const {
+    const bool factors = notes && notes->factor;
+    vec<double> factor[M];
+    for (int j = 0; j < M && factors; ++j)
+      factor[j] = load_lanes(notes->factor + (first - notes->first), j, count);
+    EACH scales[k] =
+        scale(k, notes ? inverse + k * H : nullptr, factors ? factor + k * H : nullptr);
+  }
+
+  // How entries of vector k become logarithms.
+  INLINE ShiftLanes<T, Tempered> shift_to_logarithms(int k) const {
+    vec<double> log[H], low[H];
+    group<T, 1> hi, lo;
+    logarithms(k, log);
+    narrowed(log, hi);
+    widen(hi, low);
+    for (int h = 0; h < H; ++h) low[h] = log[h] - low[h];
+    narrowed(low, lo);
+    return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
   // Near zero the rounding of float exponentials would show: alone(i) is the result of such a
   // slice.
   template <class F>
   void logsumexp(group<T, K>& result, F alone) const {
-    vec<double> m[M];
-    largest(m);
-    for (int j = 0; j < M; ++j) m[j] = m[j] + log[j];
-    narrowed(m, result);
     vec<bits<T>> near{};
+    EACH {
+      vec<double> m[H], log[H];
+      group<T, 1> rounded;
+      largest_of(k, m);
+      logarithms(k, log);
+      for (int h = 0; h < H; ++h) m[h] = m[h] + log[h];
+      narrowed(m, rounded);
+      result.v[k] = rounded.v[0];
+    }
     EACH near |= absolute<T>(result.v[k]) <= T(0.5);
     if (sizeof(T) == 4 && any_set<T>(near))
       for (int i = 0; i < count; ++i) {

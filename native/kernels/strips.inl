@@ -218,7 +218,9 @@ template <class D, class T>
 void write_strips(const Job& job, const Slice& slice, int count, const T* lines) {
   constexpr int W = kWidth<T>;
   const int64_t n = job.n, step = job.y.stride[job.dims - 1];
-  const auto as_it_is = [](int, int64_t, vec<T> v) INLINE_LAMBDA { return v; };
+  const auto as_it_is = [](int) INLINE_LAMBDA {
+    return [](int64_t, vec<T> v) INLINE_LAMBDA { return v; };
+  };
   if (job.traversal == Traversal::column_strips) {
     const bool streams = job.stream && (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
     for (int64_t i = 0; i < n; ++i)

@@ -137,6 +137,6 @@ static void layer_classes(const LayerJob& job, int64_t begin, int64_t end) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME, run,        reduce,       finish, map,
-                         elements,     losses,     sampling,     sparse, sparse_groups,
-                         grams,        layer_rows, layer_classes};
+const Kernels kernels = {SOFTMAX_NAME,  run,    reduce,      finish,       map,
+                         elements,      losses, are_classes, sampling,     sparse,
+                         sparse_groups, grams,  layer_rows,  layer_classes};
