@@ -39,6 +39,57 @@ INLINE void transpose(vec<double>* v) {
   v[0] = a;
 }
 
+// Pieces of half a vector; of none where a vector is one.
+constexpr int kHalf = kPieces > 1 ? kPieces / 2 : 1;
+
+// The even or the odd ones (Odd = 1) of the 128 bits in two vectors, and their way back: 128 bits
+// of each by turns, from their lower or their upper halves (Upper = 1).
+template <class T, int Odd>
+constexpr int every_other(int lane) {
+  const int piece = lane / kPiece<T>, half = kHalf;
+  return piece / half * kWidth<T> + (piece % half * 2 + Odd) * kPiece<T> + lane % kPiece<T>;
+}
+template <class T, int Upper>
+constexpr int by_turns(int lane) {
+  const int piece = lane / kPiece<T>, half = kHalf;
+  return piece % 2 * kWidth<T> + (piece / 2 + Upper * half) * kPiece<T> + lane % kPiece<T>;
+}
+template <int Odd, class T, int... I>
+INLINE vec<T> take_every_other(vec<T> a, vec<T> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, every_other<T, Odd>(I)...);
+}
+template <int Upper, class T, int... I>
+INLINE vec<T> take_by_turns(vec<T> a, vec<T> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, by_turns<T, Upper>(I)...);
+}
+
+// Where vectors hold pairs of pieces, of rows as RowPieces::load_pairs has them: those of v[i] to
+// columns i, and back.
+template <class T>
+INLINE void transpose_pairs(vec<T>* v) {
+  constexpr int P = kPiece<T>;
+  const std::make_integer_sequence<int, kWidth<T>> lanes;
+  transpose(v);
+  transpose(v + P);
+  for (int i = 0; i < P; ++i) {
+    const vec<T> first = v[i], second = v[P + i];
+    v[i] = take_every_other<0, T>(first, second, lanes);
+    v[P + i] = take_every_other<1, T>(first, second, lanes);
+  }
+}
+template <class T>
+INLINE void transpose_back(vec<T>* v) {
+  constexpr int P = kPiece<T>;
+  const std::make_integer_sequence<int, kWidth<T>> lanes;
+  for (int i = 0; i < P; ++i) {
+    const vec<T> first = v[i], second = v[P + i];
+    v[i] = take_by_turns<0, T>(first, second, lanes);
+    v[P + i] = take_by_turns<1, T>(first, second, lanes);
+  }
+  transpose(v);
+  transpose(v + P);
+}
+
 // Rows of n entries, of which one vector holds a piece each: those that are kPiece rows apart.
 template <class T>
 struct RowPieces {
@@ -48,7 +99,23 @@ struct RowPieces {
   RowPieces(T* first, int64_t length) : n(length) {
     for (int g = 0; g < kPieces; ++g) row[g] = first + g * kPiece<T> * n;
   }
+
+  // Where vector i of those that hold pairs begins: the first kPiece have the first half of the
+  // rows.
+  INLINE T* const* place(int i) const { return row + i / kPiece<T> * kHalf; }
 };
+
+// Calls pairs(c), where vectors hold them, for twice as many columns from c on as a piece has, and
+// pieces(c) for as many: all n, some twice.
+template <class T, class Pairs, class Pieces>
+INLINE void for_pieces(int64_t n, Pairs pairs, Pieces pieces) {
+  constexpr int P = kPiece<T>;
+  int64_t j = 0;
+  if constexpr (kPieces > 1)
+    if (n >= 2 * P)
+      for (; n - j > P; j += 2 * P) pairs(std::min(j, n - 2 * P));
+  for (; j < n; j += P) pieces(std::min(j, n - P));
+}
 
 // Of rows shorter than a piece, both ways.
 template <class T>
@@ -75,16 +142,24 @@ INLINE vec<T> turn_rows(const T* x, int64_t n, T* tile, int columns) {
     return top;
   }
   const RowPieces<const T> rows(x, n);
-  for (int64_t j = 0; j < n; j += P) {
-    const int64_t c = j + P <= n ? j : n - P;
-    vec<T> v[P];
-    for (int k = 0; k < P; ++k) v[k] = load_pieces(rows.row, k * n + c);
-    transpose(v);
-    for (int k = 0; k < P; ++k) {
-      store(tile + (c + k) * columns, v[k]);
-      top = larger(v[k], top);
-    }
-  }
+  const auto take = [&](int64_t c, vec<T> v) INLINE_LAMBDA {
+    store(tile + c * columns, v);
+    top = larger(v, top);
+  };
+  for_pieces<T>(
+      n,
+      [&](auto c) INLINE_LAMBDA {
+        vec<T> v[2 * P];
+        for (int i = 0; i < 2 * P; ++i) v[i] = load_pairs(rows.place(i), i % P * n + c);
+        transpose_pairs<T>(v);
+        for (int i = 0; i < 2 * P; ++i) take(c + i, v[i]);
+      },
+      [&](int64_t c) INLINE_LAMBDA {
+        vec<T> v[P];
+        for (int i = 0; i < P; ++i) v[i] = load_pieces(rows.row, i * n + c);
+        transpose(v);
+        for (int i = 0; i < P; ++i) take(c + i, v[i]);
+      });
   return top;
 }
 
@@ -98,13 +173,21 @@ INLINE void turn_columns(const T* tile, int columns, int64_t n, T* y, F f) {
     return turn_entries_back(results, W, n, y);
   }
   const RowPieces<T> rows(y, n);
-  for (int64_t j = 0; j < n; j += P) {
-    const int64_t c = j + P <= n ? j : n - P;
-    vec<T> v[P];
-    for (int k = 0; k < P; ++k) v[k] = f(c + k, load(tile + (c + k) * columns));
-    transpose(v);
-    for (int k = 0; k < P; ++k) store_pieces(rows.row, k * n + c, v[k]);
-  }
+  const auto result = [&](int64_t c) INLINE_LAMBDA { return f(c, load(tile + c * columns)); };
+  for_pieces<T>(
+      n,
+      [&](auto c) INLINE_LAMBDA {
+        vec<T> v[2 * P];
+        for (int i = 0; i < 2 * P; ++i) v[i] = result(c + i);
+        transpose_back<T>(v);
+        for (int i = 0; i < 2 * P; ++i) store_pairs(rows.place(i), i % P * n + c, v[i]);
+      },
+      [&](int64_t c) INLINE_LAMBDA {
+        vec<T> v[P];
+        for (int i = 0; i < P; ++i) v[i] = result(c + i);
+        transpose(v);
+        for (int i = 0; i < P; ++i) store_pieces(rows.row, i * n + c, v[i]);
+      });
 }
 
 struct LastRows;

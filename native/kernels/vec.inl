@@ -89,7 +89,8 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
-// load_pieces gathers 128 bits from each of kPieces places, store_pieces scatters them.
+// load_pieces gathers 128 bits from each of kPieces places, store_pieces scatters them; load_pairs
+// and store_pairs do so with 256 bits, where a vector has as many.
 // look_up takes from a table of eight, which stands there twice, by the last three bits of an
 // index. bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
@@ -186,6 +187,17 @@ INLINE void store_pieces(T* const* p, int64_t at, vec<T> v) {
   _mm_storeu_ps(place(2), _mm512_extractf32x4_ps((__m512)v, 2));
   _mm_storeu_ps(place(3), _mm512_extractf32x4_ps((__m512)v, 3));
 }
+template <class T>
+INLINE vec<T> load_pairs(const T* const* p, int64_t at) {
+  const __m256 low = _mm256_loadu_ps((const float*)(p[0] + at)),
+               high = _mm256_loadu_ps((const float*)(p[1] + at));
+  return (vec<T>)_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+template <class T>
+INLINE void store_pairs(T* const* p, int64_t at, vec<T> v) {
+  _mm256_storeu_ps((float*)(p[0] + at), _mm512_castps512_ps256((__m512)v));
+  _mm256_storeu_ps((float*)(p[1] + at), _mm512_extractf32x8_ps((__m512)v, 1));
+}
 #elif SOFTMAX_LEVEL == 3
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
@@ -273,6 +285,14 @@ INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
 template <class T>
 INLINE void store_pieces(T* const* p, int64_t at, vec<T> v) {
   _mm256_storeu2_m128((float*)(p[1] + at), (float*)(p[0] + at), (__m256)v);
+}
+template <class T>
+INLINE vec<T> load_pairs(const T* const* p, int64_t at) {
+  return load(p[0] + at);
+}
+template <class T>
+INLINE void store_pairs(T* const* p, int64_t at, vec<T> v) {
+  store(p[0] + at, v);
 }
 #else
 template <class T>
