@@ -205,7 +205,7 @@ struct Kernels {
                    int64_t count);
   // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl).
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
-  // Whether labels are less than the number of classes, and count.
+  // Whether all labels are less than `classes`; if `counts`, also not negative.
   bool (*are_classes)(const int64_t* labels, int64_t count, int64_t classes, bool counts);
   // Rows begin .. end - 1 filtered, or drawn from (sampling.inl).
   void (*sampling)(const SamplingJob&, int64_t begin, int64_t end);

@@ -158,10 +158,10 @@ inline nb::object scalar_like(PyArrayObject* x, double number) {
   const double beyond = type == NPY_HALF ? 65520 : type == NPY_FLOAT ? 0x1.ffffffp127 : HUGE_VAL;
   if (number >= beyond) number = HUGE_VAL;
   PyArray_Descr* dtype = PyArray_DESCR(x);
-  const float single = float(number);
-  if (type == NPY_FLOAT || type == NPY_DOUBLE) {
-    void* value = type == NPY_FLOAT ? (void*)&single : &number;
-    return made(PyArray_Scalar(value, dtype, nullptr));
+  if (type == NPY_DOUBLE) return made(PyArray_Scalar(&number, dtype, nullptr));
+  if (type == NPY_FLOAT) {
+    float single = float(number);
+    return made(PyArray_Scalar(&single, dtype, nullptr));
   }
   Py_INCREF(dtype);
   nb::object scalar = nb::steal(

@@ -94,8 +94,8 @@ INLINE vec<bits<T>> labels_of(const LossGroup& slices, int k) {
   }
 }
 
-// What the labels of vector k of a tile, whose entries are `own`, make of its losses, and of the
-// gradient there.
+// What the labels of vector k of a tile, whose entries are `own`, make of its losses, which it
+// stores, and of the gradient there.
 template <class T>
 struct LabelLanes {
   static constexpr int H = kWide<T, 1>;

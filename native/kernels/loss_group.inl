@@ -61,6 +61,7 @@ struct LossGroup {
   void weigh() {
     constexpr int W = kWidth<double>;
     vec<int64_t> left_out{};
+    std::fill(weight, weight + kLossGroup, 0.0);
     for (int j = 0; j * W < count; ++j) {
       vec<double> w = splat(job.scale);
       if (job.weights) w = w * load_lanes(job.weights + first, j, count);

@@ -173,8 +173,8 @@ class Losses {
  public:
   explicit Losses(const LossJob& job) : job_(job), softmax_(job.softmax) {}
 
-  // How many slices of a bundle at a time: no more than what is fetched ahead, as entries of labels
-  // are looked up before all others.
+  // How many slices of a bundle at a time: no more than a tile has room for, or than is fetched
+  // ahead, as entries of labels are looked up before all others.
   int64_t at_once(int64_t bundle) const {
     const bool turned = softmax_.traversal == Traversal::short_rows;
     return turned ? short_tile<T>(softmax_.n) : bundle;
@@ -201,7 +201,7 @@ class StreamedShortLosses {
 
   int64_t at_once(int64_t) const { return short_tile<T>(softmax_.n); }
 
-  // Labels are mended where results wait.
+  // Labels that are not looked for in lanes are mended where results wait.
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
     T* y = slices.gradient<T>(0);

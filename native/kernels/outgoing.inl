@@ -127,7 +127,7 @@ class OutgoingTile {
   T* const buffer_;  // as results lie in memory, from the beginning of a line on
   Delivery<T> lines_ = {nullptr, nullptr, 0};
   LineEnd<T> rest_;
-  const T* tail_ = nullptr;  // of `rest_`, read when the stores to it have settled
+  const T* tail_ = nullptr;  // where the tail of `rest_` is, until `finish` has read it
 
   // Entries of a line before those at p.
   static int64_t before(const T* p) { return int64_t(uintptr_t(p) % kVectorBytes / sizeof(T)); }

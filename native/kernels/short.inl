@@ -39,20 +39,20 @@ INLINE void transpose(vec<double>* v) {
   v[0] = a;
 }
 
-// Pieces of half a vector; of none where a vector is one.
+// Pieces of half a vector; where a vector is one piece nothing asks.
 constexpr int kHalf = kPieces > 1 ? kPieces / 2 : 1;
 
 // The even or the odd ones (Odd = 1) of the 128 bits in two vectors, and their way back: 128 bits
 // of each by turns, from their lower or their upper halves (Upper = 1).
 template <class T, int Odd>
 constexpr int every_other(int lane) {
-  const int piece = lane / kPiece<T>, half = kHalf;
-  return piece / half * kWidth<T> + (piece % half * 2 + Odd) * kPiece<T> + lane % kPiece<T>;
+  const int piece = lane / kPiece<T>;
+  return piece / kHalf * kWidth<T> + (piece % kHalf * 2 + Odd) * kPiece<T> + lane % kPiece<T>;
 }
 template <class T, int Upper>
 constexpr int by_turns(int lane) {
-  const int piece = lane / kPiece<T>, half = kHalf;
-  return piece % 2 * kWidth<T> + (piece / 2 + Upper * half) * kPiece<T> + lane % kPiece<T>;
+  const int piece = lane / kPiece<T>;
+  return piece % 2 * kWidth<T> + (piece / 2 + Upper * kHalf) * kPiece<T> + lane % kPiece<T>;
 }
 template <int Odd, class T, int... I>
 INLINE vec<T> take_every_other(vec<T> a, vec<T> b, std::integer_sequence<int, I...>) {
@@ -63,8 +63,8 @@ INLINE vec<T> take_by_turns(vec<T> a, vec<T> b, std::integer_sequence<int, I...>
   return __builtin_shufflevector(a, b, by_turns<T, Upper>(I)...);
 }
 
-// Where vectors hold pairs of pieces, of rows as RowPieces::load_pairs has them: those of v[i] to
-// columns i, and back.
+// Of twice kPiece vectors with pairs of pieces, v[i] from RowPieces::place(i), to as many columns,
+// and back.
 template <class T>
 INLINE void transpose_pairs(vec<T>* v) {
   constexpr int P = kPiece<T>;
@@ -349,7 +349,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
 
 // Rows up to this length are turned as four vectors side by side: what is done once a row is most
 // of their time.  Of longer ones two vectors stay in the first-level cache beside what comes and
-// goes. Only these are streamed: the others gain nothing.
+// goes. Only the longer ones are streamed: the shortest gain nothing.
 constexpr int64_t kShortest = 24;
 static_assert(kShortest >= kWidth<float>);  // see OutgoingTile::take
 

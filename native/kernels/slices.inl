@@ -147,8 +147,10 @@ struct SliceLanes {
   }
 
   INLINE SumAndTop sum_and_top(int j) const {
-    if constexpr (sizeof(T) == 4) return {sum[j], vec<double>{}, top[j], vec<double>{}};
-    return {sum[j], sum_lo[j], top[j], top_lo[j]};
+    if constexpr (sizeof(T) == 4)
+      return {sum[j], vec<double>{}, top[j], vec<double>{}};
+    else
+      return {sum[j], sum_lo[j], top[j], top_lo[j]};
   }
 
   // Whether all but the largest entries of each slice show in its sum.
@@ -159,7 +161,7 @@ struct SliceLanes {
     return !any_set<double>(~show);
   }
 
-  // Where they do not, from the sums without the largest.
+  // The sums of all but the largest entries, taken apart where they do not show in those of all.
   void take_apart(const vec<double>* found) {
     apart = true;
     for (int j = 0; j < M; ++j) {
@@ -196,7 +198,7 @@ struct SliceLanes {
     }
   }
 
-  // Leaves the notes of slices first .. first + count - 1.
+  // Leaves the notes of slices first .. first + count - 1, and `inverse`, which their scales need.
   void note(const SliceNotes& notes, int64_t first) {
     EACH {
       NoteLanes lanes[H];
@@ -247,13 +249,12 @@ struct SliceLanes {
   }
 
   // Of all vectors, where there may be notes of the slices, from `first` on.
-  INLINE void scales(const SliceNotes* notes, int64_t first, ScaleLanes<T>* scales) const {
+  INLINE void scales(const SliceNotes* notes, int64_t first, ScaleLanes<T>* to) const {
     const bool factors = notes && notes->factor;
     vec<double> factor[M];
     for (int j = 0; j < M && factors; ++j)
       factor[j] = load_lanes(notes->factor + (first - notes->first), j, count);
-    EACH scales[k] =
-        scale(k, notes ? inverse + k * H : nullptr, factors ? factor + k * H : nullptr);
+    EACH to[k] = scale(k, notes ? inverse + k * H : nullptr, factors ? factor + k * H : nullptr);
   }
 
   // How entries of vector k become logarithms.

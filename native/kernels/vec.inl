@@ -90,7 +90,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.
 // load_bytes reads a byte for each lane and extends its sign.
 // load_pieces gathers 128 bits from each of kPieces places, store_pieces scatters them; load_pairs
-// and store_pairs do so with 256 bits, where a vector has as many.
+// and store_pairs do so with 256 bits and half as many places, where a vector has as many bits.
 // look_up takes from a table of eight, which stands there twice, by the last three bits of an
 // index. bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
