@@ -20,7 +20,7 @@ inline void run(const Job& job) {
   const Kernels& kernels = chosen_kernels();
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   const auto maps = [](Op op) { return op < Op::logsumexp || op == Op::derivative; };
-  const bool split = chunks > 1 && job.slices < get_num_threads() && maps(job.op);
+  const bool split = chunks > 1 && job.slices < threads_for(job.n) && maps(job.op);
   if (!split) {
     parallel_for(job.bundles(), job.n * job.bundle,
                  [&](int64_t begin, int64_t end) { kernels.run(job, begin, end); });

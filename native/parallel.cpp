@@ -46,6 +46,8 @@ void set_num_threads([[maybe_unused]] int n) {
 #endif
 }
 
+int threads_for(int64_t entries) { return entries <= kOneThread ? 1 : get_num_threads(); }
+
 void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work) {
   const int64_t entries = units * std::max<int64_t>(cost, 1);
   if (entries <= kKeepLock) {
@@ -53,7 +55,7 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
     return;
   }
   nb::gil_scoped_release unlocked;
-  int threads = entries <= kOneThread ? 1 : get_num_threads();
+  int threads = threads_for(entries);
   const int64_t piece = std::max(kPiece, entries / (kPieces * threads));
   const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   threads = int(std::min<int64_t>(threads, (units + step - 1) / step));

@@ -9,6 +9,9 @@ namespace softmax {
 int get_num_threads();
 void set_num_threads(int n);
 
+// How many of them serve work on so many entries.
+int threads_for(int64_t entries);
+
 // Calls work(begin, end) over all of 0 .. units - 1, each unit costing about `cost` entries.  Small
 // jobs run at once in the calling thread; long ones release the interpreter lock, use several
 // threads and answer an interrupt (the Python exception is then raised).
