@@ -106,6 +106,9 @@ inline constexpr int64_t kBatch = 16, kColumns = 64;
 // definition of the result's bits.
 inline constexpr int64_t kChunk = 32768;
 
+// Longer columns would not fit a strip and its exponentials in 1 MiB.
+inline constexpr int64_t kLongStrip = 4096;
+
 // Longer rows have enough work of their own to hide what is done once a row, and a batch of them
 // would leave the cache.
 inline constexpr int64_t kBatchRow = 2048;

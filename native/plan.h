@@ -99,9 +99,8 @@ class Plan {
   // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition, of
   // 16 bits, which are widened first, still less (benchmarks/NOTES.md).
   static constexpr int64_t kFewSlices = 8, kShortRow = 128, kShortHalves = 60;
-  // Contiguous slices up to this length are transposed into strips rather than taken as rows, and
-  // longer columns would not fit a strip and its exponentials in 1 MiB.
-  static constexpr int64_t kShortStrip = 256, kLongStrip = 4096;
+  // Contiguous slices up to this length are transposed into strips rather than taken as rows.
+  static constexpr int64_t kShortStrip = 256;
 
   // For operations with something beside the entries.
   void choose_strips() {

@@ -302,6 +302,41 @@ def test_derivative_of_a_row_of_several_chunks(kernels, family, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_derivative_of_a_row_with_nothing_in_a_chunk(kernels, dtype):
+    function = BY_NAME["softmax_vjp"]
+    for level in (0, -1000):
+        x = draw(function, "N(0,3)", 70_000, dtype) + dtype.type(level)
+        x[:32_768] = -np.inf
+        (tangent,) = function.second(x)
+        exact = oracle.softmax_vjp(x[32_768:], tangent[32_768:])
+        for options in ({}, {"where": x > -np.inf}):
+            sm.softmax(np.full_like(x, np.nan))  # what the memory of the next result may hold
+            got = sm.softmax_vjp(x, tangent, **options)
+            assert not got[:32_768].any()
+            assert np.max(function.errors(got[32_768:], exact, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("temperature", [1e-30, 1e-12, 1e-4, 1e12, 1e30])
+def test_derivative_of_a_long_row_at_extreme_temperatures(kernels, dtype, temperature):
+    check(BY_NAME["softmax_vjp"], "N(0,3)", (5000,), dtype, {"temperature": temperature})
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != np.float16], ids=str)
+@pytest.mark.parametrize("size", [1e-35, 1e8, 1e10, 1e37])
+@pytest.mark.parametrize("below", [0, -60, -90, -130])
+def test_derivative_of_a_long_row_along_extreme_tangents(kernels, dtype, size, below):
+    """Large tangents beside probabilities that are 0 in the dtype."""
+    function = BY_NAME["softmax_vjp"]
+    x = draw(function, "N(0,3)", 5000, dtype)
+    x[::2] += dtype.type(below)
+    (tangent,) = function.second(x)
+    tangent = tangent * dtype.type(size)
+    exact = oracle.softmax_vjp(x, tangent)
+    assert np.max(function.errors(sm.softmax_vjp(x, tangent), exact, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("family", LOGITS)
 def test_jacobian(kernels, family, dtype):
     function = BY_NAME["softmax_jvp"]

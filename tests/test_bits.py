@@ -219,6 +219,23 @@ def test_a_long_row_kept_in_its_result_or_computed_again(kernels, dtype):
         assert bits(np.stack([sm.softmax(row) for row in x])) == expected
 
 
+@each_dtype
+@pytest.mark.parametrize("length", [5000, 40_000, 300_077])
+def test_a_long_derivative_kept_or_computed_again(kernels, dtype, length):
+    rng = np.random.default_rng(length)
+    x, tangent = rng.normal(0, 3, (2, 2, length))
+    x[1, : length // 3] -= 60
+    x, tangent = x.astype(dtype), tangent.astype(dtype)
+    with sm.num_threads(1):
+        expected = bits(np.stack([sm.softmax_vjp(*pair) for pair in zip(x, tangent, strict=True)]))
+    with sm.num_threads(2):
+        apart = [sm.softmax_vjp(*pair) for pair in zip(x, tangent, strict=True)]
+    assert bits(np.stack(apart)) == expected
+    assert bits(sm.softmax_vjp(x, tangent)) == expected
+    assert bits(sm.softmax_vjp(x.T.copy(), tangent.T.copy(), 0).T) == expected
+    assert bits(sm.softmax_vjp(x, tangent, where=np.ones_like(x, bool))) == expected
+
+
 @pytest.mark.parametrize("temperature", [1, 0.7])
 def test_a_row_that_rises_after_its_first_entries(kernels, temperature):
     """The frame is guessed from the first 64 entries, unless the row overwrites itself."""

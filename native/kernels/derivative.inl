@@ -1,12 +1,25 @@
 // The derivative of softmax, from whichever side: p (c - sum of p c) / T for a tangent c.
 //
 // Both differences may cancel.  So c is counted from that of the largest entry, whose p may be
-// near 1: what is left of the sum leaves that entry out.  For float all is double but the
-// exponentials that are kept; for double the sums are pairs.
+// near 1: what is left of the sum leaves that entry out.  For float all is double, for double the
+// sums are pairs; long rows keep their exponentials rounded once.
 
 // What makes exponentials and tangents into results: one slice in all lanes, or a slice in each.
 struct Slopes {
   vec<double> factor, factor_lo, reference, mean, mean_lo;
+  vec<double> unit;  // of the results of doubles, a power of two
+
+  // For exponentials in another frame.  Half of the scale goes to the results, where that matters:
+  // small ones are then rounded once.
+  INLINE void rescale(double scale, bool halved) {
+    int exponent = 0;
+    if (halved && scale > 0) std::frexp(scale, &exponent);
+    const double part = std::ldexp(scale, -exponent / 2);
+    const vec<double> old = factor;
+    factor = old * part;
+    factor_lo = product_error(old, splat(part), factor) + factor_lo * part;
+    unit = splat(std::ldexp(1.0, exponent / 2));
+  }
 };
 
 INLINE void quotient(vec<double> a, vec<double> a_lo, vec<double> b, vec<double> b_lo,
@@ -22,6 +35,7 @@ INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, ve
                         vec<double> inverse_lo) {
   Slopes s;
   s.reference = reference;
+  s.unit = splat(1.0);
   if constexpr (sizeof(T) == 4) {
     const vec<double> share = 1 / w.sum;
     s.mean = w.along * share;
@@ -38,43 +52,20 @@ INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, ve
   return s;
 }
 
-// Where the map finds exponentials: as they were kept, or computed again.
-template <class T, class E>
-struct KeptExponentials {
-  const E* e;
-  int64_t step;
-
-  template <int K>
-  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>& low) const {
-    EACH p.v[k] = load_wide(e + (i + k) * step);
-    if constexpr (kParts<T> == 2) EACH low.v[k] = load_wide(e + (i + k) * step + kWidth<double>);
-  }
-};
-template <class Exponent, class T>
-struct ExponentialsOf {
-  Exponent exponent;
-  const T* x;
-  int64_t step;
-
-  template <int K>
-  INLINE void operator()(int64_t i, group<double, K>& p, group<double, K>& low) const {
-    group<double, K> v;
-    EACH v.v[k] = load_wide(x + (i + k) * step);
-    exponent(v, p, low);
-  }
-};
-
-// y from exponentials and tangents c, `vectors` vectors (an even number); those of c and y are
-// `step` apart.  `Mended`: an entry that takes no part has 0, whatever stands beside it.
-template <bool Mended, class Exponentials, class T>
-INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int64_t vectors,
-                         int64_t step, const Slopes& s) {
+// y from exponentials e, P numbers of each, and tangents c, `vectors` vectors (an even number);
+// those of c and y are `step` apart.  `Mended`: an entry that takes no part has 0, whatever stands
+// beside it.
+template <bool Mended, int P, class T, class E, class C>
+INLINE void write_slopes(const E* e, const C* c, C* y, int64_t vectors, int64_t step,
+                         const Slopes& s) {
+  constexpr int W = kWidth<double>;
   const vec<double> none = splat(0.0);
   const auto few = [&](auto size, int64_t i) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<double, K> p, p_lo, d, d_lo, from, lost, share;
-    exponentials(i, p, p_lo);
-    EACH d.v[k] = load_wide(c + (i + k) * step);
+    EACH p.v[k] = load_wide(e + (i + k) * P * W);
+    EACH p_lo.v[k] = P == 2 ? load_wide(e + (i + k) * P * W + W) : none;
+    load_wide(c + i * step, step, d);
     // Adding 0 leaves no -0 where a probability is 0.
     if constexpr (sizeof(T) == 4) {
       EACH d.v[k] = (d.v[k] - s.reference) - s.mean;
@@ -90,10 +81,10 @@ INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int
       EACH from.v[k] = share.v[k] * d.v[k];
       EACH lost.v[k] = product_error(share.v[k], d.v[k], from.v[k]) +
                        fma(p_lo.v[k], d.v[k], share.v[k] * d_lo.v[k]);
-      EACH d.v[k] = (from.v[k] + lost.v[k]) + none;
+      EACH d.v[k] = fma(from.v[k] + lost.v[k], s.unit, none);
     }
     if constexpr (Mended) EACH d.v[k] = p.v[k] == none ? none : d.v[k];
-    EACH store_narrow(y + (i + k) * step, d.v[k]);
+    store_narrow(y + i * step, step, d);
   };
   constexpr int most = sizeof(T) == 8 ? 4 : 2;
   int64_t i = 0;
@@ -101,43 +92,80 @@ INLINE void write_slopes(const Exponentials& exponentials, const T* c, T* y, int
   if (i < vectors) few(std::integral_constant<int, 2>(), i);
 }
 
-// The same for a row, whose last entries are filled up; `source(p)` is where those of a buffer, or
-// of the row, are found, with P numbers an entry.
-template <bool Mended, int P, class T, class E, class F>
-void write_slopes_of_row(const E* e, const T* c, T* y, int64_t n, const Slopes& given, F source) {
+// The same for a row, whose last entries are filled up.
+template <bool Mended, int P, class T, class E, class C>
+void write_slopes_of_row(const E* e, const C* c, C* y, int64_t n, const Slopes& given) {
   constexpr int W = kWidth<double>;
   const Slopes slopes = given;  // in registers
   const int64_t rest = n % kWholeStride, whole = n - rest;
-  write_slopes<Mended>(source(e), c, y, whole / W, W, slopes);
+  write_slopes<Mended, P, T>(e, c, y, whole / W, W, slopes);
   if (rest == 0) return;
   E last_e[P * kWholeStride] = {};
-  T last[kWholeStride] = {};
-  std::copy_n(e + P * whole, P == 1 ? rest : kept_of_rest<double>(rest), last_e);
+  C last[kWholeStride] = {};
+  std::copy_n(e + P * whole, kept_of_rest<P>(rest), last_e);
   std::copy_n(c + whole, rest, last);
-  write_slopes<Mended>(source(last_e), last, last, pairs_of(rest), W, slopes);
+  write_slopes<Mended, P, T>(last_e, last, last, pairs_of(rest), W, slopes);
   std::copy_n(last, rest, y + whole);
+}
+
+// Whether no tangent is 2^30 or more, or nan.
+INLINE bool below_2_30(const half*, int64_t) { return true; }
+INLINE bool below_2_30(const bfloat* c, int64_t n) {
+  uint16_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, uint16_t(c[i].raw & 0x7fff));
+  return largest < 0x4e80;
+}
+
+// The same for 16 bits, in floats: from tangents of so few digits the mean is taken exactly in two
+// steps.  False where numbers may leave the range of floats.
+template <class D>
+bool write_slopes_in_floats(const float* e, const D* c, D* y, int64_t n, const Slopes& s) {
+  // What takes exponentials to about 1, in two steps: what underflows in between is 0 in the end.
+  constexpr float down = 0x1p-50f;
+  const double factor = s.factor[0] * 0x1p50;
+  if (!(factor > 0x1p-120 && factor < 0x1p-40) || !below_2_30(c, n)) return false;
+  const double mean = s.reference[0] + s.mean[0];
+  const float hi = float(mean), lo = float((s.reference[0] - hi) + s.mean[0]);
+  for_groups<float>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<float, K> p = load_group<K>(e + i, count, splat(0.0f));
+    group<float, K> d = load_entries<K, float>(c + i, count);
+    EACH d.v[k] = ((d.v[k] - hi) - lo) * (p.v[k] * down);
+    EACH d.v[k] = fma(d.v[k], splat(float(factor)), splat(0.0f));
+    store_entries<D>(y + i, count, d);
+  });
+  return true;
 }
 
 INLINE bool is_limit(double temperature) {
   return !(temperature > 0 && temperature < std::numeric_limits<double>::infinity());
 }
 
-// Where a chunk of a row of several leaves its exponentials: floats in the result; null where they
-// are computed again, as for double, whose exponentials are pairs, and for 16-bit results.
-template <class D, class T>
-T* kept_of(const Job& job, const Slice& slice, int64_t first) {
-  const bool keeps = sizeof(T) == 4 && in_place<D, T>(job);
-  return keeps && slice.y != slice.x && slice.y != slice.second ? (T*)slice.y + first : nullptr;
+// Rows that may also go in strips, and rows of floats of one chunk, keep their exponentials as
+// doubles, of doubles in pairs.  Longer rows, which would leave the second-level cache, keep them
+// as floats, of doubles as doubles.
+template <class D>
+bool keeps_doubles(const Job& job) {
+  return job.n <= (std::is_same_v<D, float> ? kChunk : kLongStrip);
 }
 
-template <class D, class T, class E>
+// Where a chunk of such a row keeps them: in the result.  Null where that has no room.
+template <class D, class T>
+T* kept_in_result(const Job& job, const Slice& slice, int64_t chunk) {
+  const bool keeps = in_place<D, T>(job) && slice.y != slice.x && slice.y != slice.second;
+  return keeps ? (T*)slice.y + chunk * kChunk : nullptr;
+}
+
+// `P`: numbers that are kept of an entry.
+template <class D, int P, class T, class E>
 State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, E* kept) {
   if (is_limit(slice.temperature)) return reduce_slice_chunk<D, T>(job, slice, chunk);
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, first, count);
-  const T* c = beside<D, T>(job, slice, first, count);
-  return weigh_chunk<true>(job, slice, x, c, count, kept,
-                           ahead_of<D>(job, slice, first, count, (const char*)kept != slice.y));
+  const D* c = beside<D, D>(job, slice, first, count);
+  const bool elsewhere = (const char*)kept != slice.y + first * job.y.along;
+  return weigh_chunk<true, P>(job, slice, x, c, count, kept,
+                              ahead_of<D>(job, slice, first, count, elsewhere));
 }
 
 // A slice whose probabilities no small change of the entries changes, or that has none.
@@ -154,14 +182,14 @@ void write_limit(const Job& job, const Slice& slice, const State& all) {
     for (int64_t first = 0; first < job.n; first += kChunk) {
       const int64_t count = chunk_length(job, first / kChunk);
       const T* x = entries<D, T>(job, slice, first, count);
-      const T* c = beside<D, T>(job, slice, first, count);
+      const D* c = beside<D, D>(job, slice, first, count);
       for (int64_t i = 0; i < count; ++i) {
         const bool tie = shared && x[i] == T(all.max);
         if (!writes) {
-          if (tie) sum += double(c[i]), ++ties;
+          if (tie) sum += widened(c[i]), ++ties;
           continue;
         }
-        const double d = tie ? double(c[i]) - mean : 0.0;
+        const double d = tie ? widened(c[i]) - mean : 0.0;
         const bool out = slice.where && !slice.where[(first + i) * job.where.along];
         round_to(*(D*)(slice.y + (first + i) * job.y.along), T(out      ? 0.0
                                                                : d == 0 ? flat
@@ -180,66 +208,61 @@ void finish_derivative(const Job& job, const Slice& slice, const State* chunks, 
   if (map->flat) write_limit<D, T>(job, slice, map->state);
 }
 
-template <class D, class T, class E>
+// `kept`: the chunk's exponentials, in its own frame; null where they were not kept.
+template <class D, int P, class T, class E>
 void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
                           const SliceMap& map, E* kept) {
   if (map.flat) return;
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
-  const T* x = kept ? nullptr : entries<D, T>(job, slice, first, count);
-  const T* c = beside<D, T>(job, slice, first, count);
-  const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
-  const Slopes all = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
-                                  splat(inverse.hi), splat(inverse.lo));
-  // Kept exponentials are in the chunk's own frame, others in that of all.
-  const vec<double> scale = splat(kept ? relative_scale(state, map.state) : 1.0);
-  Slopes slopes = all;
-  slopes.factor = all.factor * scale;
-  slopes.factor_lo = product_error(all.factor, scale, slopes.factor) + all.factor_lo * scale;
-  T* y = results<D, T>(job, slice, first, count);
-  const auto write = [&](auto parts, const auto* p, auto source) {
-    constexpr int P = decltype(parts)::value;
-    map.state.mended ? write_slopes_of_row<true, P>(p, c, y, count, slopes, source)
-                     : write_slopes_of_row<false, P>(p, c, y, count, slopes, source);
-  };
-  constexpr int W = kWidth<double>, P = kParts<T>;
-  if (kept) {
-    write(std::integral_constant<int, P>(), kept,
-          [](const E* e) { return KeptExponentials<T, E>{e, P * W}; });
-  } else {
-    State frame;
-    with_exponent(T(map.state.max), slice.temperature, job.temperature.data != nullptr, frame,
-                  [&](const auto& exponent) {
-                    write(std::integral_constant<int, 1>(), x, [&](const T* e) {
-                      return ExponentialsOf<std::decay_t<decltype(exponent)>, T>{exponent, e, W};
-                    });
-                  });
+  if (!kept) {
+    kept = scratch<E, Exponentials>(kept_of_row<P>(count));
+    reduce_derivative_chunk<D, P, T>(job, slice, chunk, kept);
   }
+  const D* c = beside<D, D>(job, slice, first, count);
+  const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
+  Slopes slopes = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
+                               splat(inverse.hi), splat(inverse.lo));
+  // Where all exponentials are 0 there is no frame.
+  slopes.rescale(state.s == 0 ? 0.0 : relative_scale(state, map.state), sizeof(T) == 8);
+  D* y = results<D, D>(job, slice, first, count);
+  bool written = false;
+  if constexpr (sizeof(D) == 2 && std::is_same_v<E, float>)
+    written = !map.state.mended && write_slopes_in_floats(kept, c, y, count, slopes);
+  if (!written)
+    map.state.mended ? write_slopes_of_row<true, P, T>(kept, c, y, count, slopes)
+                     : write_slopes_of_row<false, P, T>(kept, c, y, count, slopes);
   if (slice.where) {
     const char* where = slice.where + first * job.where.along;
     for (int64_t i = 0; i < count; ++i)
-      if (!where[i * job.where.along]) y[i] = 0;
+      if (!where[i * job.where.along]) y[i] = D(0);
   }
-  deliver<D, T>(job, slice, first, count, y);
+  deliver<D, D>(job, slice, first, count, y);
 }
 
 template <class D, class T>
 void run_derivative(const Job& job, const Slice& slice) {
-  const int64_t chunks = (job.n + kChunk - 1) / kChunk;
+  const int64_t chunks = (job.n + kChunk - 1) / kChunk, last = chunks - 1;
   SliceMap map;
-  if (chunks <= 1) {
-    // As doubles: two conversions less.  A longer row would leave the second-level cache.
-    double* kept = scratch<double, Exponentials>(kept_room<T>(job.n));
-    const State state = reduce_derivative_chunk<D, T>(job, slice, 0, kept);
+  if (keeps_doubles<D>(job)) {
+    constexpr int P = kParts<T>;
+    double* kept = scratch<double, Exponentials>(kept_of_row<P>(job.n));
+    const State state = reduce_derivative_chunk<D, P, T>(job, slice, 0, kept);
     finish_derivative<D, T>(job, slice, &state, &map);
-    map_derivative_chunk<D, T>(job, slice, 0, state, map, kept);
+    map_derivative_chunk<D, P, T>(job, slice, 0, state, map, kept);
     return;
   }
+  // Where the result has no room the first chunks keep theirs beside it, and the last one does so
+  // where others are computed again.
+  constexpr int64_t beside = kKeptChunks<T, 2 * sizeof(T) + sizeof(D)>;
+  const auto kept = [&](int64_t i) -> T* {
+    if (T* in_result = kept_in_result<D, T>(job, slice, i)) return in_result;
+    if (i == last) return scratch<T, Exponentials>(kChunk);
+    return i < beside ? scratch<T, KeptSlice>(beside * kChunk) + i * kChunk : nullptr;
+  };
   std::vector<State> states{size_t(chunks)};
   for (int64_t i = 0; i < chunks; ++i)
-    states[size_t(i)] =
-        reduce_derivative_chunk<D, T>(job, slice, i, kept_of<D, T>(job, slice, i * kChunk));
+    states[size_t(i)] = reduce_derivative_chunk<D, 1, T>(job, slice, i, kept(i));
   finish_derivative<D, T>(job, slice, states.data(), &map);
-  for (int64_t i = 0; i < chunks; ++i)
-    map_derivative_chunk<D, T>(job, slice, i, states[size_t(i)], map,
-                               kept_of<D, T>(job, slice, i * kChunk));
+  for (int64_t i = last; i >= 0; --i)
+    map_derivative_chunk<D, 1, T>(job, slice, i, states[size_t(i)], map, kept(i));
 }

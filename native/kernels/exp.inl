@@ -204,6 +204,23 @@ INLINE group<double, K> exp_scaled(const group<double, K>& x, const Frame<double
   return exp_whole<Shifted, Tempered>(x, frame);
 }
 
+// The same from the even and the odd terms, which do not wait for each other.
+template <int K>
+INLINE group<double, K> exp_tail(const group<double, K>& r, const group<double, K>& square) {
+  using C = exp_constants<double>;
+  constexpr int terms = int(sizeof(C::poly) / sizeof(double));
+  static_assert(terms % 2 == 0);
+  group<double, K> even, odd;
+  EACH even.v[k] = splat(C::poly[terms - 2]);
+  EACH odd.v[k] = splat(C::poly[terms - 1]);
+  _Pragma("GCC unroll 16") for (int i = terms - 4; i >= 0; i -= 2) {
+    EACH even.v[k] = fma(even.v[k], square.v[k], splat(C::poly[i]));
+    EACH odd.v[k] = fma(odd.v[k], square.v[k], splat(C::poly[i + 1]));
+  }
+  EACH even.v[k] = fma(odd.v[k], r.v[k], even.v[k]);
+  return even;
+}
+
 // The same exponential as a sum of two numbers, to about a sixteenth of a unit of the first.
 template <bool Shifted, bool Tempered, int K, int F>
 INLINE void exp_scaled_pair(const group<float, K>& x, const Frame<float, F>& frame,
@@ -217,11 +234,13 @@ INLINE void exp_scaled_pair(const group<double, K>& x, const Frame<double, F>& f
   using T = double;
   group<T, K> power, lost;
   const group<T, K> r = reduce_argument<Shifted, Tempered>(x, frame, power, lost);
-  const group<T, K> q = exp_tail(r);
+  group<T, K> square;
+  EACH square.v[k] = r.v[k] * r.v[k];
+  const group<T, K> q = exp_tail(r, square);
   EACH {
     const vec<T> one_plus = T(1) + r.v[k];
     const vec<T> rest = (r.v[k] - (one_plus - T(1))) + lost.v[k];
-    const vec<T> tail = fma(q.v[k], r.v[k] * r.v[k], rest);
+    const vec<T> tail = fma(q.v[k], square.v[k], rest);
     const vec<T> p = one_plus + tail;
     hi.v[k] = p * power.v[k];
     lo.v[k] = (tail - (p - one_plus)) * power.v[k];

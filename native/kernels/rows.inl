@@ -379,13 +379,17 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
 }
 
 // Where a slice of several chunks that is not in place keeps its exponentials while one thread
-// works on all of it: those of the first chunks, as many as take little room.
-constexpr int64_t kKeptChunks = 6;
+// works on all of it: those of the first chunks, as many as leave it below 1 MiB with what passes
+// through scratch rows, `Bytes` an entry.
+template <class T, int Bytes>
+constexpr int64_t kKeptChunks = (30 - Bytes) / sizeof(T);
 struct KeptSlice;
+template <class T>
+constexpr int64_t kKeptOfSlice = kKeptChunks<T, sizeof(T)>;
 template <class D, class T>
 T* room_for_chunks(const Job& job) {
   if (job.op != Op::softmax || job.sink.data || in_place<D, T>(job)) return nullptr;
-  return scratch<T, KeptSlice>(kKeptChunks * kChunk);
+  return scratch<T, KeptSlice>(kKeptOfSlice<T> * kChunk);
 }
 
 template <class D, class T>
@@ -416,7 +420,7 @@ void run_slice(const Job& job, int64_t index) {
     states.reserve(size_t(chunks));
     kept_chunks = room_for_chunks<D, T>(job);
     for (int64_t c = 0; c < chunks; ++c) {
-      const bool keeps = kept_chunks && c < kKeptChunks;
+      const bool keeps = kept_chunks && c < kKeptOfSlice<T>;
       const Room<T> room = keeps ? room_in(kept_chunks + c * kChunk) : Room<T>();
       states.push_back(reduce_slice_chunk<D, T>(job, slice, c, room));
       if (keeps) settle(room, chunk_length(job, c));
@@ -430,7 +434,7 @@ void run_slice(const Job& job, int64_t index) {
   }
   for (int64_t c = 0; c < chunks; ++c) {
     const State& state = chunks == 1 ? map.state : states[size_t(c)];
-    const bool kept = kept_chunks && c < kKeptChunks;
+    const bool kept = kept_chunks && c < kKeptOfSlice<T>;
     map_slice_chunk<D, T>(job, slice, c, state, map, kept ? kept_chunks + c * kChunk : nullptr);
   }
 }

@@ -20,6 +20,8 @@ INLINE void round_to(bfloat& to, float f) {
 }
 INLINE void round_to(float& to, float f) { to = f; }
 INLINE void round_to(double& to, double d) { to = d; }
+INLINE void round_to(half& to, half h) { to = h; }
+INLINE void round_to(bfloat& to, bfloat b) { to = b; }
 
 // One vector of contiguous entries.
 INLINE vec<float> load_widened(const half* p) { return half_to_float(&p->raw); }
@@ -67,6 +69,26 @@ INLINE void store_entries(D* p, int count, const group<T, K>& v) {
   }
 }
 
+// K vectors of entries as doubles, `step` apart, those of 16 bits contiguous.
+template <class D, int K>
+INLINE void load_wide(const D* p, int64_t step, group<double, K>& v) {
+  if constexpr (sizeof(D) == 2) _Pragma("GCC unroll 4") for (int k = 0; k < K; k += 2) {
+      const vec<float> both = load_widened(p + k * kWidth<double>);
+      v.v[k] = widen_low(both);
+      v.v[k + 1] = widen_high(both);
+    }
+  else
+    EACH v.v[k] = load_wide(p + k * step);
+}
+template <class D, int K>
+INLINE void store_narrow(D* p, int64_t step, const group<double, K>& v) {
+  if constexpr (sizeof(D) == 2)
+    _Pragma("GCC unroll 4") for (int k = 0; k < K; k += 2)
+        store_rounded(p + k * kWidth<double>, narrow(v.v[k], v.v[k + 1]));
+  else
+    EACH store_narrow(p + k * step, v.v[k]);
+}
+
 // Contiguous runs, a vector at a time.
 INLINE void widen_run(const half* p, float* to, int64_t n) {
   int64_t i = 0;
@@ -90,7 +112,7 @@ INLINE void round_run(const float* p, half* to, int64_t n) {
 }
 template <class D, class T>
 INLINE void widen_run(const D* p, T* to, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = widened(p[i]);
+  for (int64_t i = 0; i < n; ++i) round_to(to[i], widened(p[i]));
 }
 template <class D, class T>
 INLINE void round_run(const T* p, D* to, int64_t n) {
@@ -102,7 +124,7 @@ void gather(const char* p, int64_t stride, int64_t n, T* to) {
   if (stride == int64_t(sizeof(D)))
     widen_run((const D*)p, to, n);
   else
-    for (int64_t i = 0; i < n; ++i) to[i] = T(widened(*(const D*)(p + i * stride)));
+    for (int64_t i = 0; i < n; ++i) round_to(to[i], widened(*(const D*)(p + i * stride)));
 }
 
 template <class D, class T>

@@ -113,9 +113,9 @@ struct Strip {
     // One half of the sums after the other: all do not fit in the registers.
     Weighed<T, half> sums, more;
     const StripAhead next = m == 0 ? ahead : StripAhead();
-    constexpr int kept_step = kParts<T> * V;
-    weigh(exponent, x + at, c + at, lines, W, kept, kept_step, from, sums, 0, kWeighed, next);
-    weigh(exponent, x + at, c + at, lines, W, kept, kept_step, from, more, half, kWeighed, next);
+    constexpr int P = kParts<T>, kept_step = P * V;
+    weigh<P>(exponent, x + at, c + at, lines, W, kept, kept_step, from, sums, 0, kWeighed, next);
+    weigh<P>(exponent, x + at, c + at, lines, W, kept, kept_step, from, more, half, kWeighed, next);
     return sums.total_with(more);
   }
 
@@ -134,8 +134,7 @@ struct Strip {
     }
     for (int m = 0; m < M; ++m) {
       const int at = m * kWidth<double>;
-      const KeptExponentials<T, double> e = {kept + m * room, step};
-      write_slopes<false>(e, c + at, x + at, lines, W, slopes[m]);
+      write_slopes<false, kParts<T>, T>(kept + m * room, c + at, x + at, lines, W, slopes[m]);
     }
   }
 

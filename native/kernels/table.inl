@@ -64,10 +64,10 @@ static State reduce(const Job& job, int64_t slice, int64_t chunk) {
   return with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    return job.op == Op::derivative ? reduce_derivative_chunk<D, T>(
-                                          job, slice_at(job, slice), chunk,
-                                          kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
-                                    : reduce_slice_chunk<D, T>(job, slice_at(job, slice), chunk);
+    const Slice one = slice_at(job, slice);
+    return job.op == Op::derivative ? reduce_derivative_chunk<D, 1, T>(
+                                          job, one, chunk, kept_in_result<D, T>(job, one, chunk))
+                                    : reduce_slice_chunk<D, T>(job, one, chunk);
   });
 }
 
@@ -85,10 +85,10 @@ static void map(const Job& job, int64_t slice, int64_t chunk, const State& state
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
-    job.op == Op::derivative
-        ? map_derivative_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map,
-                                     kept_of<D, T>(job, slice_at(job, slice), chunk * kChunk))
-        : map_slice_chunk<D, T>(job, slice_at(job, slice), chunk, state, slice_map);
+    const Slice one = slice_at(job, slice);
+    job.op == Op::derivative ? map_derivative_chunk<D, 1, T>(job, one, chunk, state, slice_map,
+                                                             kept_in_result<D, T>(job, one, chunk))
+                             : map_slice_chunk<D, T>(job, one, chunk, state, slice_map);
   });
 }
 

@@ -186,9 +186,9 @@ constexpr int kParts = int(sizeof(T) / sizeof(float));
 
 // Adds vectors of entries x, `step` apart, and of what stands beside them, counted from
 // `reference`: kStride of them `every` so many from `start` on, of `vectors`, which is even.  The
-// exponentials are kept, `kept_step` apart, where there is room; `meanwhile` is called beside each
-// few.
-template <int A, class Exponent, class T, class C, class E, class F>
+// exponentials are kept, P numbers of each, `kept_step` apart, where there is room; `meanwhile` is
+// called beside each few.
+template <int P, int A, class Exponent, class T, class C, class E, class F>
 INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
                   E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
                   int64_t start, int64_t every, F meanwhile) {
@@ -196,13 +196,12 @@ INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vect
     constexpr int K = decltype(size)::value;
     meanwhile(i, K);
     group<double, K> v, beside, e, low;
-    EACH v.v[k] = load_wide(x + (i + k) * step);
-    EACH beside.v[k] = load_wide(c + (i + k) * step);
+    load_wide(x + i * step, step, v);
+    load_wide(c + i * step, step, beside);
     exponent(v, e, low);
     if (kept) EACH {
         store_narrow(kept + (i + k) * kept_step, e.v[k]);
-        if constexpr (kParts<T> == 2)
-          store_narrow(kept + (i + k) * kept_step + kWidth<double>, low.v[k]);
+        if constexpr (P == 2) store_narrow(kept + (i + k) * kept_step + kWidth<double>, low.v[k]);
       }
     sums.add(e, low, beside, reference);
   };
@@ -235,18 +234,19 @@ struct RowAhead {
   }
 };
 
-// Numbers kept of the `rest` entries of a row behind its whole strides, and room for those of all.
-template <class T>
+// Numbers kept of the `rest` entries of a row behind its whole strides, and of all, P of each.
+template <int P>
 INLINE int64_t kept_of_rest(int64_t rest) {
-  return kParts<T> == 1 ? rest : kParts<T> * kWidth<double> * pairs_of(rest);
+  return P == 1 ? rest : P * kWidth<double> * pairs_of(rest);
 }
-template <class T>
-INLINE int64_t kept_room(int64_t n) {
-  return kParts<T> * (n + kWholeStride);
+template <int P>
+INLINE int64_t kept_of_row(int64_t n) {
+  const int64_t rest = n % kWholeStride;
+  return P * (n - rest) + kept_of_rest<P>(rest);
 }
 
 // The sums of a row.
-template <class Exponent, class T, class C, class E, class Ahead>
+template <int P, class Exponent, class T, class C, class E, class Ahead>
 Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t n, E* kept,
                           double reference, const Ahead& given_ahead) {
   constexpr int W = kWidth<double>, A = kWeighed / W;
@@ -254,8 +254,7 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
   const Ahead ahead = given_ahead;
   const int64_t rest = n % kWholeStride, whole = n - rest;
   Weighed<T, A> sums;
-  constexpr int P = kParts<T>;
-  weigh(exponent, x, c, whole / W, W, kept, P * W, splat(reference), sums, 0, kStride, ahead);
+  weigh<P>(exponent, x, c, whole / W, W, kept, P * W, splat(reference), sums, 0, kStride, ahead);
   if (rest > 0) {
     T last_x[kWholeStride];
     C last_c[kWholeStride];
@@ -264,9 +263,9 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
     std::fill(last_c, last_c + kWholeStride, C(0));
     std::copy_n(x + whole, rest, last_x);
     std::copy_n(c + whole, rest, last_c);
-    weigh(exponent, last_x, last_c, pairs_of(rest), W, last_kept, P * W, splat(reference), sums, 0,
-          kStride, [](int64_t, int) {});
-    if (kept) std::copy_n(last_kept, kept_of_rest<T>(rest), kept + P * whole);
+    weigh<P>(exponent, last_x, last_c, pairs_of(rest), W, last_kept, P * W, splat(reference), sums,
+             0, kStride, [](int64_t, int) {});
+    if (kept) std::copy_n(last_kept, kept_of_rest<P>(rest), kept + P * whole);
   }
   return sums.total_of_row();
 }
@@ -290,8 +289,8 @@ auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
   }
 }
 
-// What stands beside entries first .. first + count - 1, as contiguous numbers: 0 beside what takes
-// no part.
+// What stands beside entries first .. first + count - 1, as contiguous numbers of type C: 0 beside
+// what takes no part.
 template <class D, class C>
 const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count) {
   const int64_t along = job.second.along;
@@ -302,7 +301,7 @@ const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count
   if (slice.where) {
     const char* where = slice.where + first * job.where.along;
     for (int64_t i = 0; i < count; ++i)
-      if (!where[i * job.where.along]) buffer[i] = 0;
+      if (!where[i * job.where.along]) buffer[i] = C(0);
   }
   return buffer;
 }
@@ -339,28 +338,31 @@ RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, 
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
 // is counted from that of the largest, and what is infinite or nan beside an exponential of 0 does
 // not count.
-template <bool Relative, class T, class C, class E, class Ahead>
+template <bool Relative, int P, class T, class C, class E, class Ahead>
 State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {
   const T m = row_max(x, n);
-  if (!(m - m == 0)) return reduce_chunk(x, n, Inverse<T>());
+  if (!(m - m == 0)) {
+    if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));
+    return reduce_chunk(x, n, Inverse<T>());
+  }
   State state;
   state.max = m;
-  if (Relative) state.reference = double(c[position_of(m, x, n)]);
+  if (Relative) state.reference = widened(c[position_of(m, x, n)]);
   const Weights<double> w = with_exponent(
       m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
-        Weights<double> sums = weigh_row(exponent, x, c, n, kept, state.reference, ahead);
+        Weights<double> sums = weigh_row<P>(exponent, x, c, n, kept, state.reference, ahead);
         if (Relative && sums.sum - sums.sum == 0 && !(sums.along - sums.along == 0)) {
           state.mended = true;
           E* e = kept;
           if (!e) {
-            e = scratch<E, Kept>(kept_room<T>(n));
-            weigh_row(exponent, x, c, n, e, state.reference, ahead);
+            e = scratch<E, Kept>(kept_of_row<P>(n));
+            weigh_row<P>(exponent, x, c, n, e, state.reference, ahead);
           }
           C* mended = scratch<C, Mended>(n);
-          constexpr int W = kWidth<double>, P = kParts<T>;
+          constexpr int W = kWidth<double>;
           for (int64_t i = 0; i < n; ++i) mended[i] = e[i / W * P * W + i % W] == 0 ? C(0) : c[i];
-          sums = weigh_row(exponent, x, mended, n, kept, state.reference, ahead);
+          sums = weigh_row<P>(exponent, x, mended, n, kept, state.reference, ahead);
         }
         return sums;
       });

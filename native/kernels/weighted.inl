@@ -86,8 +86,8 @@ void run_weighted(const Job& job, const Slice& slice) {
       const int64_t first = i * kChunk, count = chunk_length(job, i);
       const T* x = entries<D, T>(job, slice, first, count);
       const C* w = beside<B, C>(job, slice, first, count);
-      states[i] = weigh_chunk<false>(job, slice, x, w, count, (double*)nullptr,
-                                     ahead_of<D>(job, slice, first, count, false));
+      states[i] = weigh_chunk<false, 1>(job, slice, x, w, count, (double*)nullptr,
+                                        ahead_of<D>(job, slice, first, count, false));
     }
     const State all = weighed_together(states, chunks);
     if (all.ordinary()) {
