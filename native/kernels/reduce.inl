@@ -16,6 +16,11 @@ INLINE double power_of_two(int64_t e) {
 template <class T>
 constexpr int kGroup = kLanes / kWidth<T> > 4 ? kLanes / kWidth<T> : 4;
 
+// Of K vectors, those whose exponentials are computed side by side.  Floats go one after the other
+// where the constants take most of sixteen registers; the chains of doubles are too long for that.
+template <class T, int K>
+constexpr int kAbreast = sizeof(T) == 4 && (SOFTMAX_LEVEL == 2 || SOFTMAX_LEVEL == 3) ? 1 : K;
+
 // Room for n entries in whole groups, wherever in the first vector one starts.
 template <class T>
 INLINE int64_t padded(int64_t n) {
@@ -48,7 +53,7 @@ template <int K, class T>
 INLINE group<T, K> load_group(const T* p, int count, vec<T> rest) {
   constexpr int W = kWidth<T>;
   group<T, K> x;
-  if (count == K * W) {
+  if (count >= K * W) {
     EACH x.v[k] = load(p + k * W);
   } else {
     EACH {
@@ -138,10 +143,11 @@ struct Sums<float> {
   INLINE Sums() {
     for (int m = 0; m < M; ++m) lane[m] = splat(0.0);
   }
+  // K vectors of a group that begins at e, from `first` on.
   template <int K>
-  INLINE void add(const float* e) {
+  INLINE void add(const float* e, int first = 0) {
     constexpr int W = kWidth<double>;
-    _Pragma("GCC unroll 16") for (int j = 0; j < 2 * K; ++j) lane[j % M] =
+    _Pragma("GCC unroll 16") for (int j = 2 * first; j < 2 * (first + K); ++j) lane[j % M] =
         lane[j % M] + load_wide(e + j * W);
   }
   // The tree over the sixteen lanes: lane i with lane i + 8, then i + 4, ...
@@ -166,8 +172,8 @@ struct Sums<double> {
     for (int m = 0; m < M; ++m) lane[m] = splat(start), error[m] = splat(0.0);
   }
   template <int K>
-  INLINE void add(const double* e) {
-    EACH {
+  INLINE void add(const double* e, int first = 0) {
+    _Pragma("GCC unroll 16") for (int k = first; k < first + K; ++k) {
       const vec<double> term = load(e + k * kWidth<double>), sum = lane[k % M] + term;
       error[k % M] = error[k % M] + (term - (sum - lane[k % M]));
       lane[k % M] = sum;
@@ -293,25 +299,30 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   const Frame<T> frame = given;  // in registers: stores to e could otherwise alias it
   const Beside beside = given_beside;
   Sums<T> sums;
-  const T* settled = nullptr;
+  alignas(kVectorBytes) static constexpr T none[step] = {};
+  const T* settled = none;
   int last = 0;
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
-    constexpr int K = decltype(size)::value;
-    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
-    if constexpr (Looks) EACH top = larger(v.v[k], top);
-    v = exp_scaled<Shifted, Tempered>(v, frame);
-    beside.template meanwhile<K>(i);
-    T* place = room.e + (Keep ? i : i & step);
-    if (Keep && room.passing) {
-      if (count == step) EACH store(place + k * kWidth<T>, v.v[k]);
-      place = room.passing + (i & step);
+    constexpr int N = decltype(size)::value, K = kAbreast<T, N>, W = kWidth<T>;
+    T* kept = room.e + (Keep ? i : i & step);
+    const bool passes = Keep && room.passing;
+    T* place = passes ? room.passing + (i & step) : kept;
+    _Pragma("GCC unroll 16") for (int first = 0; first < N; first += K) {
+      const int at = first * W;
+      group<T, K> v =
+          load_group<K>(x + i + at, count - at, splat(-std::numeric_limits<T>::infinity()));
+      if constexpr (Looks) EACH top = larger(v.v[k], top);
+      v = exp_scaled<Shifted, Tempered>(v, frame);
+      if (first == 0) beside.template meanwhile<N>(i);
+      if (passes && count == step) EACH store(kept + at + k * W, v.v[k]);
+      EACH store(place + at + k * W, v.v[k]);
+      sums.template add<K>(settled, first);
     }
-    EACH store(place + k * kWidth<T>, v.v[k]);
-    if (settled) sums.template add<G>(settled);
+    sums.template add<G - N>(settled, N);
     settled = place;
-    last = K;
+    last = N;
   });
-  if (settled)
+  if (last > 0)
     for_rest<G, T>(0, last * kWidth<T>, [&](auto size, int64_t, int) INLINE_LAMBDA {
       sums.template add<decltype(size)::value>(settled);
     });
@@ -324,12 +335,16 @@ template <bool Tempered, class T, class Beside>
 INLINE vec<T> exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Beside& beside) {
   vec<T> top = splat(-std::numeric_limits<T>::infinity());
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
-    constexpr int K = decltype(size)::value;
-    group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
-    EACH top = larger(v.v[k], top);
-    v = exp_scaled<false, Tempered>(v, frame);
-    beside.template meanwhile<K>(i);
-    EACH store(e + i + k * kWidth<T>, v.v[k]);
+    constexpr int N = decltype(size)::value, K = kAbreast<T, N>, W = kWidth<T>;
+    _Pragma("GCC unroll 16") for (int first = 0; first < N; first += K) {
+      const int64_t at = i + first * W;
+      group<T, K> v =
+          load_group<K>(x + at, count - first * W, splat(-std::numeric_limits<T>::infinity()));
+      EACH top = larger(v.v[k], top);
+      v = exp_scaled<false, Tempered>(v, frame);
+      if (first == 0) beside.template meanwhile<N>(i);
+      EACH store(e + at + k * W, v.v[k]);
+    }
   });
   return top;
 }
