@@ -72,6 +72,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/odd.inl"
 #include "kernels/outgoing.inl"
 #include "kernels/batch.inl"
+#include "kernels/long.inl"
 #include "kernels/columns.inl"
 #include "kernels/others.inl"
 #include "kernels/short.inl"

@@ -10,7 +10,9 @@ each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 each_function = pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
 
 
-@pytest.mark.parametrize("columns", [26, 100, 128, 136, 500, 999, 1000, 1008])
+@pytest.mark.parametrize(
+    "columns", [26, 100, 128, 136, 500, 999, 1000, 1008, 2100, 9001, 40_000, 99_999, 250_000]
+)
 @pytest.mark.parametrize("offset", [0, 3])
 @each_function
 @each_dtype
@@ -19,9 +21,9 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     rows = 36_000_000 // np.dtype(dtype).itemsize // columns
     buffer = np.zeros(rows * columns + 20, dtype)
     x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype) * 3
-    for row, entry in ((5, np.inf), (50, np.nan), (333, 90), (334, -np.inf), (335, 2000)):
+    for row, entry in ((5, np.inf), (8, np.nan), (-5, 90), (-4, -np.inf), (-3, 2000)):
         x[row, -1] = entry
-    x[77] = -np.inf
+    x[11] = -np.inf
     out = buffer[offset : offset + x.size].reshape(x.shape)
     function(x, out=out)
     assert not buffer[:offset].any()
@@ -74,6 +76,18 @@ def test_masked_and_tempered_results_beyond_the_caches(kernels, dtype, function,
     options["temperature"][77] = 0
     out = function(x, **options)
     function(x, out=x, **options)
+    assert np.array_equal(out, x)
+
+
+@pytest.mark.parametrize("columns", [500, 3000, 40_000])
+@each_dtype
+def test_tempered_results_beyond_the_caches(kernels, dtype, columns):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((36_000_000 // np.dtype(dtype).itemsize // columns, columns), dtype)
+    temperature = rng.uniform(0.5, 2, (len(x), 1))
+    temperature[[7, 9, 20, 21]] = [[0], [np.inf], [1e-3], [1e3]]
+    out = sm.softmax(x, temperature=temperature)
+    sm.softmax(x, temperature=temperature, out=x)
     assert np.array_equal(out, x)
 
 

@@ -88,11 +88,12 @@ template <class T, class Row, int Lag>
 struct Passing {
   Ahead<T> ahead;
   Row row;
+  int64_t first = 0;  // of the row, where it is summed in parts
 
   template <int K>
   INLINE void meanwhile(int64_t i) const {
     ahead.template meanwhile<K>(i);
-    if (Lag == 0 || i >= Lag) row.template deliver<K>(i - Lag);
+    if (const int64_t at = first + i - Lag; Lag == 0 || at >= 0) row.template deliver<K>(at);
   }
 
   // What is left when n entries are summed.

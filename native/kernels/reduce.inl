@@ -392,29 +392,45 @@ INLINE void set_sums(State& state, const ScaledSum& scaled) {
 // How many entries the frame is guessed from.
 constexpr int64_t kFirst = 64;
 
-// The state of a long chunk of floats in one reading: the frame is that of its first entries, and
-// which entry is the largest shows on the way.  A frame is a power of two, so that results have the
-// same bits in any; false where the first entries lead astray, or are too wide to guess from.
-template <bool Tempered, bool Keep>
-bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
-                     const Ahead<float>& ahead, State& state) {
+// The frame of the first entries; false where they are too wide to guess from.
+INLINE bool guess_frame(const float* x, const Inverse<float>& inverse, Frame<float>& frame,
+                        State& unit) {
   float lowest = x[0], highest = x[0];
   for (int64_t i = 1; i < kFirst; ++i) {
     lowest = x[i] < lowest ? x[i] : lowest;
     highest = x[i] > highest ? x[i] : highest;
   }
   if (!((highest - lowest) * inverse.hi < 100)) return false;
-  const Frame<float> frame = frame_around(highest, inverse, state);
+  frame = frame_around(highest, inverse, unit);
+  return unit.shift == 0;
+}
+
+// The state of a long chunk of floats in one reading, in a guessed frame, which has this unit:
+// which entry is the largest shows on the way.  A frame is a power of two, so that results have the
+// same bits in any; false where it does not serve.
+template <bool Tempered, bool Keep, class Beside>
+bool reduce_in_frame(const float* x, int64_t n, Room<float> keep, const Frame<float>& frame,
+                     const State& unit, const Beside& beside, const Inverse<float>& inverse,
+                     State& state) {
   vec<float> lanes;
-  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, ahead, &lanes);
+  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, beside, &lanes);
   const float largest = horizontal_max<float>(lanes);
   State exact;
   frame_around(largest, inverse, exact);
-  const ScaledSum scaled = corrected<false, Tempered>(sums.total(), largest, frame);
+  state = unit;
   state.max = largest;
-  set_sums<float>(state, scaled);
-  const bool near = exact.n - state.n <= kLargestRise;
-  return near && state.shift == 0 && exact.shift == 0 && state.s - state.s == 0;
+  set_sums<float>(state, corrected<false, Tempered>(sums.total(), largest, frame));
+  const bool near = exact.n - unit.n <= kLargestRise;
+  return near && exact.shift == 0 && state.s - state.s == 0;
+}
+
+template <bool Tempered, bool Keep>
+bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
+                     const Ahead<float>& ahead, State& state) {
+  Frame<float> frame;
+  State unit;
+  return guess_frame(x, inverse, frame, unit) &&
+         reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, ahead, inverse, state);
 }
 
 // The state of a chunk.  Where `keep` is given it receives the scaled exponentials.

@@ -324,16 +324,24 @@ void scale_chunk(const Job& job, const Slice& slice, int64_t first, int64_t coun
   scatter<D>(y, count, slice.y + first * job.y.along, job.y.along);
 }
 
+template <class T>
+Shift<T> shift_of(const SliceMap& map, double temperature) {
+  // What T cannot hold of the maximum (a sink) and of the logarithm goes into one low part.
+  const T m = T(map.max), hi = T(map.log_rest);
+  return {m, hi, T((map.log_rest - double(hi)) + (map.max - double(m)) / temperature)};
+}
+
 // The logarithms of a chunk.
 template <class E, class D>
 void shift_chunk(const E* x, D* y, int64_t count, const Slice& slice, const SliceMap& map) {
   using T = std::conditional_t<std::is_same_v<E, double>, double, float>;
-  // What T cannot hold of the maximum (a sink) and of the logarithm goes into one low part.
-  const T m = T(map.max), hi = T(map.log_rest);
-  const T lo = T((map.log_rest - double(hi)) + (map.max - double(m)) / slice.temperature);
+  const Shift<T> shift = shift_of<T>(map, slice.temperature);
   const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
-  inverse.tempered ? log_softmax_row<true>(x, y, count, m, inverse, hi, lo)
-                   : log_softmax_row<false>(x, y, count, m, inverse, hi, lo);
+  const auto write = [&](auto tempered) {
+    log_softmax_row<decltype(tempered)::value>(x, y, count, shift.max, inverse, shift.log,
+                                               shift.log_lo);
+  };
+  inverse.tempered ? write(std::true_type()) : write(std::false_type());
 }
 
 // `kept`: the chunk's exponentials, where they are not in the result (keeps_chunks).

@@ -49,6 +49,11 @@ static void run(const Job& job, int64_t begin, int64_t end) {
         if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
           return stream_batches<Shift<T>, T>(job, begin, end);
       }
+      if constexpr (sizeof(T) == 4)
+        if (streams_long_rows(job))
+          return job.op == Op::log_softmax ? stream_long_rows<Shift<T>, false>(job, begin, end)
+                 : job.temperature.data    ? stream_long_rows<Scale<T>, true>(job, begin, end)
+                                           : stream_long_rows<Scale<T>, false>(job, begin, end);
       if (job.stream && job.traversal == Traversal::short_rows && job.n > kShortest &&
           job.op != Op::logsumexp)
         return stream_short_rows<T>(job, begin, end);
