@@ -45,14 +45,20 @@ inline void run(const Job& job) {
 // Arrays of fewer bytes are near: in the second-level cache of any processor of today.
 inline constexpr int64_t kNear = 1 << 18;
 
+// Whether results exceed the last-level cache and may be written past it.
+inline bool streams(const Job& job) {
+  // What is streamed has to lie where its type may.
+  const int64_t item = item_size(job.dtype);
+  return job.n * job.slices * item > int64_t(last_level_cache()) && job.y.data != job.x.data &&
+         uintptr_t(job.y.data) % uintptr_t(item) == 0;
+}
+
 // Call when the plan has all its operands.
 inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
-  // What is streamed has to lie where its type may.
-  job.stream = bytes > int64_t(last_level_cache()) && job.y.data != job.x.data &&
-               uintptr_t(job.y.data) % uintptr_t(item_size(job.dtype)) == 0;
+  job.stream = streams(job);
   plan.choose_traversal();
   // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
   // entries, unless results are first touched when all entries are near.
@@ -104,6 +110,7 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
   plan.lengthen_runs();
   const Job& job = plan.job;
   const Kernels& kernels = chosen_kernels();
+  const bool stream = streams(job);
   const int64_t step = kChunk;  // a run of this many entries is one unit of work
   const int64_t runs = (job.n + step - 1) / step;
   parallel_for(job.slices * runs, std::min(job.n, step), [&](int64_t begin, int64_t end) {
@@ -114,7 +121,7 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
         y_at += slice % job.shape[d] * job.y.stride[d];
         slice /= job.shape[d];
       }
-      kernels.elements(op, job.dtype, job.x.data + x_at + first * job.x.along, job.x.along,
+      kernels.elements(op, job.dtype, stream, job.x.data + x_at + first * job.x.along, job.x.along,
                        job.y.data + y_at + first * job.y.along, job.y.along,
                        std::min(step, job.n - first));
     }

@@ -203,8 +203,8 @@ struct Kernels {
   State (*reduce)(const Job&, int64_t slice, int64_t chunk);
   void (*finish)(const Job&, int64_t slice, const State* chunks, SliceMap*);
   void (*map)(const Job&, int64_t slice, int64_t chunk, const State&, const SliceMap&);
-  // Elementwise operations on `count` elements with strides in bytes.
-  void (*elements)(Op, DType, const char* x, int64_t x_step, char* y, int64_t y_step,
+  // Elementwise operations on `count` elements with strides in bytes; `stream` as of a Job.
+  void (*elements)(Op, DType, bool stream, const char* x, int64_t x_step, char* y, int64_t y_step,
                    int64_t count);
   // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl).
   void (*losses)(const LossJob&, int64_t begin, int64_t end);

@@ -83,51 +83,68 @@ inline double logit(double p) {
   return double(logl(x) - log1pl(-x));
 }
 
-template <class D, class T, class F>
+// `Streams`: y begins with a line, and results are written past the caches.
+template <bool Streams, class D, class T, class F>
 INLINE void each_group(const D* x, D* y, int64_t n, F f) {
   constexpr int K = 4, W = kWidth<T>;
-  const auto apply = [&](const D* from, D* to) INLINE_LAMBDA {
+  const auto apply = [&](const D* from, auto put) INLINE_LAMBDA {
     group<T, K> v;
     EACH v.v[k] = load_widened(from + k * W);
     v = f(v);
-    EACH store_rounded(to + k * W, v.v[k]);
+    EACH put(k * W, v.v[k]);
   };
   int64_t i = 0;
-  for (; i + K * W <= n; i += K * W) apply(x + i, y + i);
+  for (; i + K * W <= n; i += K * W)
+    apply(x + i, [&](int at, vec<T> v) INLINE_LAMBDA {
+      if constexpr (Streams)
+        stream(y + i + at, v);
+      else
+        store_rounded(y + i + at, v);
+    });
   if (i < n) {
     D tail[K * W] = {};
     std::memcpy(tail, x + i, size_t(n - i) * sizeof(D));
-    apply(tail, tail);
+    apply(tail, [&](int at, vec<T> v) INLINE_LAMBDA { store_rounded(tail + at, v); });
     std::memcpy(y + i, tail, size_t(n - i) * sizeof(D));
   }
 }
 
-template <class D, class T>
+template <bool Streams, class D, class T>
 void run_contiguous(Op op, const D* x, D* y, int64_t n) {
   constexpr int K = 4;
   using G = group<T, K>;
+  const auto each = [&](auto f) { each_group<Streams, D, T>(x, y, n, f); };
   switch (op) {
     case Op::sigmoid:
-      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return sigmoid(v); });
+      return each([](const G& v) INLINE_LAMBDA { return sigmoid(v); });
     case Op::log_sigmoid:
-      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return log_sigmoid(v); });
+      return each([](const G& v) INLINE_LAMBDA { return log_sigmoid(v); });
     case Op::softplus:
-      return each_group<D, T>(x, y, n, [](const G& v) INLINE_LAMBDA { return softplus(v); });
+      return each([](const G& v) INLINE_LAMBDA { return softplus(v); });
     default:
       for (int64_t i = 0; i < n; ++i) round_to(y[i], T(logit(double(widened(x[i])))));
   }
 }
 
 template <class D, class T>
-void run_elements(Op op, const char* x, int64_t x_step, char* y, int64_t y_step, int64_t n) {
-  if (x_step == int64_t(sizeof(D)) && y_step == x_step)
-    return run_contiguous<D, T>(op, (const D*)x, (D*)y, n);
+void run_elements(Op op, bool stream, const char* x, int64_t x_step, char* y, int64_t y_step,
+                  int64_t n) {
+  if (x_step == int64_t(sizeof(D)) && y_step == x_step) {
+    int64_t lead = 0;
+    if constexpr (std::is_same_v<D, float>)
+      if (stream) {
+        lead = std::min(n, to_alignment((const D*)y));
+        run_contiguous<true, D, T>(op, (const D*)x + lead, (D*)y + lead, n - lead);
+        n = lead;
+      }
+    return run_contiguous<false, D, T>(op, (const D*)x, (D*)y, n);
+  }
   constexpr int64_t block = 1024;
   T buffer[block];
   for (int64_t i = 0; i < n; i += block) {
     const int64_t count = n - i < block ? n - i : block;
     gather<D>(x + i * x_step, x_step, count, buffer);
-    run_contiguous<T, T>(op, buffer, buffer, count);
+    run_contiguous<false, T, T>(op, buffer, buffer, count);
     scatter<D>(buffer, count, y + i * y_step, y_step);
   }
 }

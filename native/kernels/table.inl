@@ -97,10 +97,10 @@ static void map(const Job& job, int64_t slice, int64_t chunk, const State& state
   });
 }
 
-static void elements(Op op, DType dtype, const char* x, int64_t x_step, char* y, int64_t y_step,
-                     int64_t count) {
+static void elements(Op op, DType dtype, bool stream, const char* x, int64_t x_step, char* y,
+                     int64_t y_step, int64_t count) {
   with_types(dtype, [&](auto d, auto t) {
-    run_elements<decltype(d), decltype(t)>(op, x, x_step, y, y_step, count);
+    run_elements<decltype(d), decltype(t)>(op, stream, x, x_step, y, y_step, count);
   });
 }
 
