@@ -301,14 +301,27 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }
 
-// Bundles begin .. end - 1, of results that exceed the caches.
-template <class Map, class T>
-void stream_batches(const Job& job, int64_t begin, int64_t end) {
+// Batches whose results exceed the caches.
+template <class T, class Map>
+class StreamedBatches {
+  const Job& job_;
+
+ public:
   Outgoing<T, Map> outgoing;
+
+  explicit StreamedBatches(const Job& job) : job_(job) {}
+
+  void run(int64_t first, int count) { run_batch<T, T>(job_, first, count, &outgoing); }
+};
+
+// Bundles begin .. end - 1 of such rows.
+template <class Rows>
+void stream_rows(const Job& job, int64_t begin, int64_t end) {
+  Rows rows(job);
   for (int64_t i = begin; i < end; ++i) {
     const auto [first, count] = job.bundle_at(i);
-    run_batch<T, T>(job, first, int(count), &outgoing);
+    rows.run(first, int(count));
   }
-  outgoing.deliver(0);
-  outgoing.rest.settle();
+  rows.outgoing.deliver(0);
+  rows.outgoing.rest.settle();
 }

@@ -12,7 +12,7 @@ struct LongRow;
 inline bool streams_long_rows(const Job& job) {
   constexpr int64_t item = sizeof(float);
   const bool plain =
-      !job.where.data && !job.sink.data && !job.notes && job.x.along == item && job.y.along == item;
+      !job.where.data && !job.sink.data && job.x.along == item && job.y.along == item;
   if (!job.stream || !plain || job.traversal != Traversal::rows || job.n <= kBatchRow) return false;
   return job.op == Op::softmax ? job.n <= kLongestStreamed
                                : job.op == Op::log_softmax && !job.temperature.data;
@@ -20,57 +20,80 @@ inline bool streams_long_rows(const Job& job) {
 
 // `Map`: a Scale for a softmax, or a Shift for its logarithms, which are made from the entries.
 template <class Map, bool Tempered>
-void stream_long_rows(const Job& job, int64_t begin, int64_t end) {
+class LongRows {
   using T = float;
-  constexpr bool keeps = std::is_same_v<Map, Scale<T>>;
+  static constexpr bool keeps = std::is_same_v<Map, Scale<T>>;
   // How far exponentials lie before those that they follow, and how many rows do so until one
   // begins anew.
-  constexpr int64_t W = kWidth<T>, gap = kGroup<T> * W, turns = 32;
-  const int64_t n = job.n, chunks = (n + kChunk - 1) / kChunk;
-  T* const buffer = scratch<T, LongRow>(keeps ? padded<T>(n) + turns * gap : Room<T>::kPassing);
-  std::vector<State> states{size_t(chunks)};
-  Outgoing<T, Map> outgoing;
-  outgoing.n = n;
-  int64_t turn = 0;
-  for (int64_t i = begin; i < end; ++i) {
-    const Slice slice = slice_at(job, i);
-    const T* x = (const T*)slice.x;
+  static constexpr int64_t gap = kGroup<T> * kWidth<T>, turns = 32;
+
+  const Job& job_;
+  const int64_t n_;
+  std::vector<State> states_;
+  T* const buffer_;
+  int64_t turn_ = 0;
+
+  // The states of a row's chunks, while the one before is delivered; false where the frame does not
+  // serve.
+  bool reduce(const Slice& slice, const Frame<T>& frame, const State& unit, T* kept) {
+    constexpr int64_t W = kWidth<T>;
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
-    Frame<T> frame;
-    State unit;
-    bool serves = slice.temperature > 0 && guess_frame(x, inverse, frame, unit);
-    if (!serves || (keeps && turn == 0)) {
-      outgoing.deliver(0);
-      turn = turns;
+    const auto row = outgoing.row(0);
+    bool serves = true;
+    for (size_t c = 0; c < states_.size(); ++c) {
+      const int64_t first = int64_t(c) * kChunk, count = chunk_length(job_, int64_t(c));
+      const T* x = (const T*)slice.x + first;
+      const Passing<T, decltype(row), gap> beside = {{(const char*)(x + count)}, row, first};
+      serves &= reduce_in_frame<Tempered, keeps>(x, count, Room<T>{keeps ? kept + first : kept},
+                                                 frame, unit, beside, inverse, states_[c]);
     }
-    if (serves) {
-      T* kept = keeps ? buffer + --turn * gap : buffer;
-      const auto row = outgoing.row(0);
-      for (int64_t c = 0; c < chunks; ++c) {
-        const int64_t first = c * kChunk, count = chunk_length(job, c);
-        const Ahead<T> ahead = {(const char*)(x + first + count)};
-        const Passing<T, decltype(row), gap> beside = {ahead, row, first};
-        serves &=
-            reduce_in_frame<Tempered, keeps>(x + first, count, Room<T>{keeps ? kept + first : kept},
-                                             frame, unit, beside, inverse, states[size_t(c)]);
-      }
-      row.deliver_from(std::max<int64_t>((n + W - 1) / W * W - gap, 0));
-      outgoing.count = 0;
-      SliceMap map;
-      if (serves) finish_slice<T, T>(job, slice, states.data(), &map);
-      serves &= !map.flat && (!keeps || kept_serves(states[0], map.state));
-      if (serves) {
-        outgoing.from[0] = keeps ? kept : x;
-        outgoing.y[0] = (T*)slice.y;
-        if constexpr (keeps)
-          outgoing.map[0] = scale_of<T>(map, states[0]);
-        else
-          outgoing.map[0] = shift_of<T>(map, slice.temperature);
-        outgoing.count = 1;
-      }
-    }
-    if (!serves) run_slice<T, T>(job, i);
+    row.deliver_from(std::max<int64_t>((n_ + W - 1) / W * W - gap, 0));
+    outgoing.count = 0;
+    return serves;
   }
-  outgoing.deliver(0);
-  outgoing.rest.settle();
-}
+
+  // Has a row wait whose chunks have these states; false where it has to be read again.
+  bool postpone(const Slice& slice, int64_t index, const T* kept) {
+    SliceMap map;
+    finish_slice<T, T>(job_, slice, states_.data(), &map);
+    if (map.flat || (keeps && !kept_serves(states_[0], map.state))) return false;
+    if (job_.notes) note_slice<T, T>(job_, slice, index, map);
+    outgoing.from[0] = keeps ? kept : (const T*)slice.x;
+    outgoing.y[0] = (T*)slice.y;
+    if constexpr (keeps)
+      outgoing.map[0] = scale_of<T>(map, states_[0]);
+    else
+      outgoing.map[0] = shift_of<T>(map, slice.temperature);
+    outgoing.count = 1;
+    return true;
+  }
+
+ public:
+  Outgoing<T, Map> outgoing;
+
+  explicit LongRows(const Job& job)
+      : job_(job),
+        n_(job.n),
+        states_(size_t((n_ + kChunk - 1) / kChunk)),
+        buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)) {
+    outgoing.n = n_;
+  }
+
+  void run(int64_t first, int count) {
+    for (int64_t i = first; i < first + count; ++i) {
+      const Slice slice = slice_at(job_, i);
+      Frame<T> frame;
+      State unit;
+      const bool guessed =
+          slice.temperature > 0 &&
+          guess_frame((const T*)slice.x, Inverse<T>::of(slice.temperature), frame, unit);
+      if (!guessed || (keeps && turn_ == 0)) {
+        outgoing.deliver(0);
+        turn_ = turns;
+      }
+      T* kept = buffer_ + (keeps && guessed ? --turn_ * gap : 0);
+      if (!guessed || !reduce(slice, frame, unit, kept) || !postpone(slice, i, kept))
+        run_slice<T, T>(job_, i);
+    }
+  }
+};

@@ -222,11 +222,13 @@ class StreamedShortLosses {
   void settle() { outgoing_.settle(); }
 };
 
-template <class T>
-class StreamedBatchLosses {
+// `Rows`: StreamedBatches, or LongRows.
+template <class T, class Rows>
+class StreamedRowLosses {
   const LossJob& job_;
   Job softmax_;
-  Outgoing<T, Scale<T>> outgoing_;
+  Rows rows_;
+  Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
   int waiting_ = 0;  // labels to be mended when their rows are delivered
   T* place_[kBatch];
   T gradient_[kBatch];
@@ -237,7 +239,8 @@ class StreamedBatchLosses {
   }
 
  public:
-  explicit StreamedBatchLosses(const LossJob& job) : job_(job), softmax_(job.softmax) {}
+  explicit StreamedRowLosses(const LossJob& job)
+      : job_(job), softmax_(job.softmax), rows_(softmax_) {}
 
   int64_t at_once(int64_t bundle) const { return bundle; }
 
@@ -247,7 +250,7 @@ class StreamedBatchLosses {
     char* y = softmax_.y.data;
     labelled.look_up();
     softmax_.notes = &slices.notes;
-    run_batch<T, T>(softmax_, first, count, &outgoing_);
+    rows_.run(first, count);
     mend_delivered();
     labelled.finish();
     if (outgoing_.count > 0) {
@@ -292,7 +295,10 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
     const Job& softmax = job.softmax;
     if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count) {
       if (softmax.traversal == Traversal::batches)
-        return run_losses_by<StreamedBatchLosses<T>>(job, begin, end);
+        return run_losses_by<StreamedRowLosses<T, StreamedBatches<T, Scale<T>>>>(job, begin, end);
+      if constexpr (sizeof(T) == 4)
+        if (streams_long_rows(softmax) && !softmax.temperature.data)
+          return run_losses_by<StreamedRowLosses<T, LongRows<Scale<T>, false>>>(job, begin, end);
       if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
         return run_losses_by<StreamedShortLosses<T>>(job, begin, end);
     }

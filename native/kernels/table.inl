@@ -44,16 +44,17 @@ static void run(const Job& job, int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<D, T>) {
       // A streamed row fills a vector at least.
       if (job.stream && job.traversal == Traversal::batches && job.n >= kWidth<T>) {
-        if (job.op == Op::softmax) return stream_batches<Scale<T>, T>(job, begin, end);
+        if (job.op == Op::softmax)
+          return stream_rows<StreamedBatches<T, Scale<T>>>(job, begin, end);
         // Rows with a mask or a temperature are not as they lie in memory.
         if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
-          return stream_batches<Shift<T>, T>(job, begin, end);
+          return stream_rows<StreamedBatches<T, Shift<T>>>(job, begin, end);
       }
       if constexpr (sizeof(T) == 4)
         if (streams_long_rows(job))
-          return job.op == Op::log_softmax ? stream_long_rows<Shift<T>, false>(job, begin, end)
-                 : job.temperature.data    ? stream_long_rows<Scale<T>, true>(job, begin, end)
-                                           : stream_long_rows<Scale<T>, false>(job, begin, end);
+          return job.op == Op::log_softmax ? stream_rows<LongRows<Shift<T>, false>>(job, begin, end)
+                 : job.temperature.data ? stream_rows<LongRows<Scale<T>, true>>(job, begin, end)
+                                        : stream_rows<LongRows<Scale<T>, false>>(job, begin, end);
       if (job.stream && job.traversal == Traversal::short_rows && job.n > kShortest &&
           job.op != Op::logsumexp)
         return stream_short_rows<T>(job, begin, end);
