@@ -49,8 +49,10 @@ inline constexpr int64_t kNear = 1 << 18;
 inline bool streams(const Job& job) {
   // What is streamed has to lie where its type may.
   const int64_t item = item_size(job.dtype);
-  return job.n * job.slices * item > int64_t(last_level_cache()) && job.y.data != job.x.data &&
-         uintptr_t(job.y.data) % uintptr_t(item) == 0;
+  bool aligned = uintptr_t(job.y.data) % uintptr_t(item) == 0;
+  for (int d = 0; d < job.dims; ++d) aligned &= job.y.stride[d] % item == 0;
+  return aligned && job.n * job.slices * item > int64_t(last_level_cache()) &&
+         job.y.data != job.x.data;
 }
 
 // Call when the plan has all its operands.

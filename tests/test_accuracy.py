@@ -309,9 +309,11 @@ def test_derivative_of_a_row_with_nothing_in_a_chunk(kernels, dtype):
         x[:32_768] = -np.inf
         (tangent,) = function.second(x)
         exact = oracle.softmax_vjp(x[32_768:], tangent[32_768:])
-        for options in ({}, {"where": x > -np.inf}):
+        beside = tangent.copy()
+        beside[[5, 6]] = np.inf, np.nan
+        for change, options in ((tangent, {}), (tangent, {"where": x > -np.inf}), (beside, {})):
             sm.softmax(np.full_like(x, np.nan))  # what the memory of the next result may hold
-            got = sm.softmax_vjp(x, tangent, **options)
+            got = sm.softmax_vjp(x, change, **options)
             assert not got[:32_768].any()
             assert np.max(function.errors(got[32_768:], exact, dtype)) <= 1
 
@@ -332,6 +334,15 @@ def test_derivative_of_a_long_row_along_extreme_tangents(kernels, dtype, size, b
     x[::2] += dtype.type(below)
     (tangent,) = function.second(x)
     tangent = tangent * dtype.type(size)
+    exact = oracle.softmax_vjp(x, tangent)
+    assert np.max(function.errors(sm.softmax_vjp(x, tangent), exact, dtype)) <= 1
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != np.float16], ids=str)
+def test_derivative_along_one_extreme_tangent_of_another_chunk(kernels, dtype):
+    function = BY_NAME["softmax_vjp"]
+    x, tangent = np.zeros(70_000, dtype), np.ones(70_000, dtype)
+    x[40_000], tangent[40_000] = 10, 1e37
     exact = oracle.softmax_vjp(x, tangent)
     assert np.max(function.errors(sm.softmax_vjp(x, tangent), exact, dtype)) <= 1
 

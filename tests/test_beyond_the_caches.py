@@ -55,15 +55,33 @@ def test_gradients_beyond_the_caches(kernels, dtype, z_loss, columns, offset):
     assert np.array_equal(out, x)
 
 
-@pytest.mark.parametrize("columns", [26, 120, 136, 1000])
+@each_function
+@each_dtype
+def test_long_rows_that_fall_beyond_the_caches(kernels, dtype, function):
+    """All of a chunk lies below what the frame of the first entries holds."""
+    x = np.random.default_rng(0).standard_normal(
+        (120 * 8 // np.dtype(dtype).itemsize, 40_000), dtype
+    )
+    for row, fall in enumerate((60, 100, 103, 104, 105, 106, 110, 150, 300, 900, 1e4, np.inf)):
+        x[2 * row, 32_768:] -= fall
+    out = function(x)
+    function(x, out=x)
+    assert np.array_equal(out, x)
+
+
+@pytest.mark.parametrize("columns", [26, 120, 136, 1000, 3000])
 @each_dtype
 def test_results_beyond_the_caches_between_the_places_of_their_type(kernels, dtype, columns):
     """They cannot be written past the caches."""
     rows = 36_000_000 // np.dtype(dtype).itemsize // columns
     x = np.random.default_rng(0).standard_normal((rows, columns), dtype=dtype)
-    out = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
-    sm.softmax(x, out=out)
-    assert np.array_equal(out, sm.softmax(x))
+    memory = np.zeros(x.nbytes + x.shape[0] + 1, np.uint8)
+    item = x.itemsize
+    for first, step in ((1, x.shape[1] * item), (0, x.shape[1] * item + 1)):
+        out = np.ndarray(x.shape, dtype, memory, first, (step, item))
+        for function in (sm.softmax, sm.log_softmax, sm.sigmoid):
+            function(x, out=out)
+            assert np.array_equal(out, function(x))
 
 
 @pytest.mark.parametrize("columns", [26, 100])

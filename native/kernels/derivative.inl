@@ -108,7 +108,7 @@ void write_slopes_of_row(const E* e, const C* c, C* y, int64_t n, const Slopes& 
   std::copy_n(last, rest, y + whole);
 }
 
-// Whether no tangent is 2^30 or more, or nan.
+// Whether no tangent is as large as 2^30, and bfloat16 none infinite or nan.
 INLINE bool below_2_30(const half*, int64_t) { return true; }
 INLINE bool below_2_30(const bfloat* c, int64_t n) {
   uint16_t largest = 0;
@@ -125,6 +125,7 @@ bool write_slopes_in_floats(const float* e, const D* c, D* y, int64_t n, const S
   const double factor = s.factor[0] * 0x1p50;
   if (!(factor > 0x1p-120 && factor < 0x1p-40) || !below_2_30(c, n)) return false;
   const double mean = s.reference[0] + s.mean[0];
+  if (!(std::fabs(mean) < 0x1p30)) return false;
   const float hi = float(mean), lo = float((s.reference[0] - hi) + s.mean[0]);
   for_groups<float>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;

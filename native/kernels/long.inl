@@ -36,7 +36,6 @@ class LongRows {
   // The states of a row's chunks, while the one before is delivered; false where the frame does not
   // serve.
   bool reduce(const Slice& slice, const Frame<T>& frame, const State& unit, T* kept) {
-    constexpr int64_t W = kWidth<T>;
     const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
     const auto row = outgoing.row(0);
     bool serves = true;
@@ -47,7 +46,7 @@ class LongRows {
       serves &= reduce_in_frame<Tempered, keeps>(x, count, Room<T>{keeps ? kept + first : kept},
                                                  frame, unit, beside, inverse, states_[c]);
     }
-    row.deliver_from(std::max<int64_t>((n_ + W - 1) / W * W - gap, 0));
+    Passing<T, decltype(row), gap>{{}, row}.finish(n_);
     outgoing.count = 0;
     return serves;
   }

@@ -48,7 +48,7 @@ INLINE void for_groups(int64_t n, F f) {
   if (i < n) for_rest<K, T>(i, int(n - i), f);
 }
 
-// `count` of the K vectors' elements exist in memory; the others read as `rest`.
+// `count` of the K vectors' elements exist in memory, or more; the others read as `rest`.
 template <int K, class T>
 INLINE group<T, K> load_group(const T* p, int count, vec<T> rest) {
   constexpr int W = kWidth<T>;
@@ -420,7 +420,7 @@ bool reduce_in_frame(const float* x, int64_t n, Room<float> keep, const Frame<fl
   state = unit;
   state.max = largest;
   set_sums<float>(state, corrected<false, Tempered>(sums.total(), largest, frame));
-  const bool near = exact.n - unit.n <= kLargestRise;
+  const bool near = exact.n - unit.n <= kLargestRise && largest >= frame.floor.v[0][0];
   return near && exact.shift == 0 && state.s - state.s == 0;
 }
 

@@ -344,7 +344,10 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   const T m = row_max(x, n);
   if (!(m - m == 0)) {
     if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));
-    return reduce_chunk(x, n, Inverse<T>());
+    State limit = reduce_chunk(x, n, Inverse<T>());
+    if (Relative && m < 0)
+      for (int64_t i = 0; i < n; ++i) limit.mended |= !(widened(c[i]) - widened(c[i]) == 0);
+    return limit;
   }
   State state;
   state.max = m;

@@ -196,11 +196,12 @@ def derivative_block(
     """Return p (c - sum(p c)) / temperature for a change c of the entries.
 
     The change of the top entry is taken off first. What is left of sum(p c) leaves that entry
-    out, so that a probability near 1 causes no cancellation.
+    out, so that a probability near 1 causes no cancellation. The change of an entry at -inf does
+    not count.
     """
     state = reduce(x, where, temperature)
-    if where is not None:
-        change = np.where(where, change, 0)
+    counts = x != -np.inf if where is None else (x != -np.inf) & where
+    change = np.where(counts, change, 0)
     relative = difference(change, np.take_along_axis(change, state.top, axis=-1))
     products = scale(multiply(state.mantissa, relative), state.exponent - state.rest_exponent)
     mean = scale(divide(total(products), state.partition()), state.rest_exponent)
