@@ -63,6 +63,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/arithmetic.inl"
 #include "kernels/exp.inl"
 #include "kernels/log.inl"
+#include "kernels/groups.inl"
 #include "kernels/reduce.inl"
 #include "kernels/stage.inl"
 #include "kernels/notes.inl"

@@ -1,0 +1,121 @@
+// Groups: how a contiguous row is walked, in vectors that advance together, and its largest entry.
+
+// Lanes of the sums of a row (reduce.inl).
+constexpr int kLanes = 16;
+
+// Vectors that advance together; a multiple of the sixteen lanes of the sums.
+template <class T>
+constexpr int kGroup = kLanes / kWidth<T> > 4 ? kLanes / kWidth<T> : 4;
+
+// Of K vectors, those whose exponentials are computed side by side.  Floats go one after the other
+// where the constants take most of sixteen registers; the chains of doubles are too long for that.
+template <class T, int K>
+constexpr int kAbreast = sizeof(T) == 4 && (SOFTMAX_LEVEL == 2 || SOFTMAX_LEVEL == 3) ? 1 : K;
+
+// Room for n entries in whole groups, wherever in the first vector one starts.
+template <class T>
+INLINE int64_t padded(int64_t n) {
+  constexpr int64_t group = kGroup<T> * kWidth<T>;
+  return (n + group - 1) / group * group + kWidth<T>;
+}
+
+// Calls f for the `rest` entries from i in as few vectors as hold them, at most K.
+template <int K, class T, class F>
+INLINE void for_rest(int64_t i, int rest, F f) {
+  constexpr int fewer = (K - 1) * kWidth<T>;
+  if constexpr (K > 1)
+    if (rest <= fewer) return for_rest<K - 1, T>(i, rest, f);
+  if (rest <= fewer) __builtin_unreachable();  // all vectors but the last are whole
+  f(std::integral_constant<int, K>(), i, rest);
+}
+
+// Calls f(size, offset, count) with a constant number of vectors, an integral_constant: full
+// groups, then the rest, of which the last vector may be partial.
+template <class T, class F>
+INLINE void for_groups(int64_t n, F f) {
+  constexpr int K = kGroup<T>, W = kWidth<T>;
+  int64_t i = 0;
+  for (; i + K * W <= n; i += K * W) f(std::integral_constant<int, K>(), i, K * W);
+  if (i < n) for_rest<K, T>(i, int(n - i), f);
+}
+
+// `count` of the K vectors' elements exist in memory, or more; the others read as `rest`.
+template <int K, class T>
+INLINE group<T, K> load_group(const T* p, int count, vec<T> rest) {
+  constexpr int W = kWidth<T>;
+  group<T, K> x;
+  if (count >= K * W) {
+    EACH x.v[k] = load(p + k * W);
+  } else {
+    EACH {
+      int here = count - k * W;
+      x.v[k] = here >= W ? load(p + k * W) : here > 0 ? load_first(p + k * W, here, rest) : rest;
+    }
+  }
+  return x;
+}
+
+template <int K, class T>
+INLINE void store_group(T* p, int count, const group<T, K>& x) {
+  constexpr int W = kWidth<T>;
+  if (count == K * W) {
+    EACH store(p + k * W, x.v[k]);
+  } else {
+    EACH {
+      int here = count - k * W;
+      if (here >= W)
+        store(p + k * W, x.v[k]);
+      else if (here > 0)
+        store_first(p + k * W, here, x.v[k]);
+    }
+  }
+}
+
+// Rows longer than this leave the first-level cache.
+constexpr int64_t kNearRow = 4096;
+
+// Rows of this length are worth a few steps to where their vectors no longer cross cache lines.
+constexpr int64_t kLongRow = 512;
+
+// Elements from p to the next address that is a multiple of a vector.
+template <class T>
+INLINE int64_t to_alignment(const T* p) {
+  return int64_t(-uintptr_t(p) % kVectorBytes / sizeof(T));
+}
+
+template <class T>
+constexpr auto kLarger = [](vec<T> a, vec<T> b) INLINE_LAMBDA { return larger(a, b); };
+
+template <class T>
+INLINE T horizontal_max(vec<T> v) {
+  return fold(v, kLarger<T>)[0];
+}
+
+// A vector among whose lanes is the largest entry; nan is passed over (the sum will find it).
+template <class T>
+INLINE vec<T> largest_lanes(const T* x, int64_t n) {
+  constexpr int K = kGroup<T>;
+  const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
+  group<T, K> m;
+  EACH m.v[k] = lowest;
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int G = decltype(size)::value;
+    group<T, G> v = load_group<G>(x + i, count, lowest);
+    _Pragma("GCC unroll 8") for (int k = 0; k < G; ++k) m.v[k] = larger(v.v[k], m.v[k]);
+  });
+  for (int k = 1; k < K; ++k) m.v[0] = larger(m.v[k], m.v[0]);
+  return m.v[0];
+}
+
+// The same for long rows: the first vector as it lies, the others aligned; entries seen twice do no
+// harm.
+template <class T>
+vec<T> largest_lanes_of_long(const T* x, int64_t n) {
+  const int64_t lead = to_alignment(x);
+  return larger(load(x), largest_lanes(x + lead, n - lead));
+}
+
+template <class T>
+T row_max(const T* x, int64_t n) {
+  return horizontal_max<T>(n >= kLongRow ? largest_lanes_of_long(x, n) : largest_lanes(x, n));
+}
