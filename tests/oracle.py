@@ -1,7 +1,7 @@
 """What every function should return, exactly, for arrays of any shape; and errors in ulp.
 
 The functions say what those of definitions.py do (the axis last, finite entries) in the arithmetic
-of wide.py, arranged so that nothing cancels; test_accuracy.py holds the two against each other.
+of wide.py, arranged so that nothing cancels; test_oracle.py holds the two against each other.
 Both are indifferent to how the package works.
 """
 

@@ -2,7 +2,7 @@
 
 A value is (high + low) * 2**exponent: the unevaluated sum of two float64 (Dekker 1971) next to an
 integer exponent of its own, so that exp(-10000) is as good a number as 1. This is a thousand times
-faster than mpmath, against which test_accuracy.py checks it, and lets the tests look at rows of a
+faster than mpmath, against which test_oracle.py checks it, and lets the tests look at rows of a
 million entries. Finite values only; exp and log are good to 2**-65 of the result.
 """
 
