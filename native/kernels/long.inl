@@ -8,12 +8,11 @@ constexpr int64_t kLongestStreamed = 240'000;
 
 struct LongRow;
 
-// Whether this job's rows are.
+// Whether this job's rows are.  Longer ones of a softmax compute their exponentials again
+// (rows.inl).
 inline bool streams_long_rows(const Job& job) {
-  constexpr int64_t item = sizeof(float);
-  const bool plain =
-      !job.where.data && !job.sink.data && job.x.along == item && job.y.along == item;
-  if (!job.stream || !plain || job.traversal != Traversal::rows || job.n <= kBatchRow) return false;
+  if (!streams_rows(job) || job.sink.data || job.traversal != Traversal::rows || job.n <= kBatchRow)
+    return false;
   return job.op == Op::softmax ? job.n <= kLongestStreamed
                                : job.op == Op::log_softmax && !job.temperature.data;
 }

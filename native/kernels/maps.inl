@@ -82,8 +82,9 @@ void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy = 
                            : scale_row<false>(e, y, n, scale, roomy);
 }
 
-// y = exp(x / T) / S, the exponentials computed again.
-template <bool Shifted, bool Tempered, class T>
+// y = exp(x / T) / S, the exponentials computed again.  `Streams`: y begins with a line, and whole
+// groups are written past the caches.
+template <bool Streams, bool Shifted, bool Tempered, class T>
 void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale<T>& scale) {
   const ScaleLanes<T> scaled = ScaleLanes<T>::of(scale);
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
@@ -91,8 +92,23 @@ void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
     v = exp_scaled<Shifted, Tempered>(v, frame);
     EACH v.v[k] = scaled(v.v[k]);
-    store_group(y + i, count, v);
+    if (Streams && count == kGroup<T> * kWidth<T>)
+      EACH stream(y + i + k * kWidth<T>, v.v[k]);
+    else
+      store_group(y + i, count, v);
   });
+}
+
+template <bool Shifted, bool Tempered, class T>
+void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale<T>& scale,
+                 bool streams) {
+  if constexpr (sizeof(T) == 4)
+    if (streams) {
+      const int64_t lead = std::min(n, to_alignment(y));
+      softmax_row<true, Shifted, Tempered>(x + lead, y + lead, n - lead, frame, scale);
+      n = lead;
+    }
+  softmax_row<false, Shifted, Tempered>(x, y, n, frame, scale);
 }
 
 // (x - m) / T for x <= m.  Where x - m overflows, the two are divided apart; they have opposite

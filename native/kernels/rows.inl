@@ -54,12 +54,22 @@ INLINE int64_t chunk_length(const Job& job, int64_t chunk) {
   return left < kChunk ? left : kChunk;
 }
 
+// Whether slices are rows of floats as they lie in memory, whose results are streamed past the
+// caches.
+inline bool streams_rows(const Job& job) {
+  constexpr int64_t item = sizeof(float);
+  return job.stream && job.dtype == DType::f32 && !job.where.data && job.x.along == item &&
+         job.y.along == item;
+}
+
 // Whether a slice of several chunks keeps its exponentials in the result, each chunk in its own
 // frame, until the sum is known. A chunk that needs its entries again finds them untouched.
+// Where the result is streamed, all are computed again instead: that takes less than a third trip
+// to memory.
 template <class D, class T>
 bool keeps_chunks(const Job& job, const Slice& slice) {
   return job.op == Op::softmax && job.n > kChunk && !job.sink.data && in_place<D, T>(job) &&
-         slice.x != slice.y;
+         slice.x != slice.y && !streams_rows(job);
 }
 
 // Whether the exponentials that a chunk kept serve in the frame of all: the two are a power of two
@@ -373,12 +383,16 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
       const bool shifted = unit.shift != 0;
       const Scale<T> scale = scale_of<T>(map, unit);
+      const auto write = [&](auto moved, auto tempered) {
+        softmax_row<decltype(moved)::value, decltype(tempered)::value>(x, y, count, frame, scale,
+                                                                       streams_rows(job));
+      };
+      const std::true_type yes;
+      const std::false_type no;
       if (inverse.tempered)
-        shifted ? softmax_row<true, true>(x, y, count, frame, scale)
-                : softmax_row<false, true>(x, y, count, frame, scale);
+        shifted ? write(yes, yes) : write(no, yes);
       else
-        shifted ? softmax_row<true, false>(x, y, count, frame, scale)
-                : softmax_row<false, false>(x, y, count, frame, scale);
+        shifted ? write(yes, no) : write(no, no);
     } else {
       shift_chunk(x, y, count, slice, map);
     }
