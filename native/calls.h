@@ -45,14 +45,13 @@ inline void run(const Job& job) {
 // Arrays of fewer bytes are near: in the second-level cache of any processor of today.
 inline constexpr int64_t kNear = 1 << 18;
 
-// Whether results exceed the last-level cache and may be written past it.
+// Whether results exceed the last-level cache and lie where they may be written past it.
 inline bool streams(const Job& job) {
   // What is streamed has to lie where its type may.
   const int64_t item = item_size(job.dtype);
   bool aligned = uintptr_t(job.y.data) % uintptr_t(item) == 0;
   for (int d = 0; d < job.dims; ++d) aligned &= job.y.stride[d] % item == 0;
-  return aligned && job.n * job.slices * item > int64_t(last_level_cache()) &&
-         job.y.data != job.x.data;
+  return aligned && job.n * job.slices * item > int64_t(last_level_cache());
 }
 
 // Call when the plan has all its operands.
@@ -60,8 +59,9 @@ inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
-  job.stream = streams(job);
   plan.choose_traversal();
+  // In place of the entries only rows are, which wait until they are summed.
+  job.stream = streams(job) && (!job.overwrites() || job.traversal == Traversal::rows);
   // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
   // entries, unless results are first touched when all entries are near.
   const bool late = job.op == Op::log_softmax &&
@@ -112,7 +112,7 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
   plan.lengthen_runs();
   const Job& job = plan.job;
   const Kernels& kernels = chosen_kernels();
-  const bool stream = streams(job);
+  const bool stream = streams(job) && !job.overwrites();
   const int64_t step = kChunk;  // a run of this many entries is one unit of work
   const int64_t runs = (job.n + step - 1) / step;
   parallel_for(job.slices * runs, std::min(job.n, step), [&](int64_t begin, int64_t end) {

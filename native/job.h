@@ -86,6 +86,9 @@ struct Job {
   // first `lead` slices short, so that the others start on a cache line.
   int64_t run = 0, bundle = 1, lead = 0;
 
+  // Whether results take the place of the entries.
+  bool overwrites() const { return x.data == y.data; }
+
   int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }
   int64_t bundles() const { return slices == 0 ? 0 : slices / run * bundles_of_run(); }
 

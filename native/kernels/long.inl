@@ -13,6 +13,7 @@ struct LongRow;
 inline bool streams_long_rows(const Job& job) {
   if (!streams_rows(job) || job.sink.data || job.traversal != Traversal::rows || job.n <= kBatchRow)
     return false;
+  if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
   return job.op == Op::softmax ? job.n <= kLongestStreamed
                                : job.op == Op::log_softmax && !job.temperature.data;
 }
@@ -75,6 +76,7 @@ class LongRows {
         states_(size_t((n_ + kChunk - 1) / kChunk)),
         buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)) {
     outgoing.n = n_;
+    outgoing.in_place = job.overwrites();
   }
 
   void run(int64_t first, int count) {

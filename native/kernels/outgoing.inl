@@ -38,6 +38,7 @@ struct Outgoing {
   static constexpr int W = kWidth<T>;
 
   int count = 0;  // rows that wait
+  bool in_place = false;  // their results are near, where entries were, and not streamed
   int64_t n = 0;
   const T* from[kBatch] = {};
   T* y[kBatch];
@@ -49,10 +50,14 @@ struct Outgoing {
     T* y;
     int64_t whole;  // entries in whole vectors of y
     const Map* map;
+    bool in_place;
 
     template <int K>
     INLINE void deliver(int64_t i) const {
-      EACH if (i + k * W < whole) stream(y + i + k * W, (*map)(load(from + i + k * W)));
+      EACH if (i + k * W < whole) {
+        const vec<T> result = (*map)(load(from + i + k * W));
+        in_place ? store(y + i + k * W, result) : stream(y + i + k * W, result);
+      }
     }
     INLINE void deliver_from(int64_t i) const {
       for (; i < whole; i += W) deliver<1>(i);
@@ -61,7 +66,7 @@ struct Outgoing {
 
   // Row r without its first and last entries, to be delivered in steps.
   INLINE Row row(int r) {
-    if (r >= count) return {nullptr, nullptr, 0, nullptr};
+    if (r >= count) return {nullptr, nullptr, 0, nullptr, false};
     const T* e = from[r];
     const int64_t lead = to_alignment(y[r]);
     if (rest.end != y[r]) rest.settle();
@@ -73,7 +78,7 @@ struct Outgoing {
     }
     const int waiting = int((n - lead) % W);
     rest = {y[r] + n, waiting, map[r](load_first(e + n - waiting, waiting, splat(T(0))))};
-    return {e + lead, y[r] + lead, n - lead - waiting, map + r};
+    return {e + lead, y[r] + lead, n - lead - waiting, map + r, in_place};
   }
 
   // All that is left from row r on.
