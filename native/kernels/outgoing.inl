@@ -37,7 +37,7 @@ template <class T, class Map>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
 
-  int count = 0;  // rows that wait
+  int count = 0;          // rows that wait
   bool in_place = false;  // their results are near, where entries were, and not streamed
   int64_t n = 0;
   const T* from[kBatch] = {};

@@ -314,14 +314,39 @@ bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, R
          reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, ahead, inverse, state);
 }
 
-// The state of a chunk.  Where `keep` is given it receives the scaled exponentials.
+// The state of a chunk whose largest entry is m.  Where `keep` is given it receives the scaled
+// exponentials, unless m is not finite.
 template <class T>
-State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
-                   const Ahead<T>& ahead = {}) {
+State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep,
+                   const Ahead<T>& ahead) {
+  State state;
+  state.max = m;
+  if (!(m - m == 0)) {
+    for (int64_t i = 0; i < n; ++i) {
+      state.infinities += x[i] == std::numeric_limits<T>::infinity();
+      if (x[i] != x[i]) state.s = x[i];
+    }
+    return state;
+  }
   alignas(kVectorBytes) T passing[Room<T>::kPassing];
   const bool keeps = keep.e != nullptr;
   const Room<T> room = keeps ? keep : Room<T>{passing};
+  const Frame<T> frame = frame_around(m, inverse, state);
+  const bool shifted = state.shift != 0;
+  set_sums<T>(state, keeps
+                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, ahead)
+                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, ahead));
+  return state;
+}
+
+// The same of any chunk.
+template <class T>
+State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
+                   const Ahead<T>& ahead = {}) {
   if constexpr (sizeof(T) == 4) {
+    alignas(kVectorBytes) T passing[Room<T>::kPassing];
+    const bool keeps = keep.e != nullptr;
+    const Room<T> room = keeps ? keep : Room<T>{passing};
     State state;
     const auto guessed = [&](auto tempered, auto kept) INLINE_LAMBDA {
       return reduce_guessing<decltype(tempered)::value, decltype(kept)::value>(x, n, inverse, room,
@@ -336,20 +361,5 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> kee
                           : guessed(no, no)))
       return state;
   }
-  State state;
-  const T m = row_max(x, n);
-  state.max = m;
-  if (!(m - m == 0)) {
-    for (int64_t i = 0; i < n; ++i) {
-      state.infinities += x[i] == std::numeric_limits<T>::infinity();
-      if (x[i] != x[i]) state.s = x[i];
-    }
-    return state;
-  }
-  const Frame<T> frame = frame_around(m, inverse, state);
-  const bool shifted = state.shift != 0;
-  set_sums<T>(state, keeps
-                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, ahead)
-                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, ahead));
-  return state;
+  return reduce_below(row_max(x, n), x, n, inverse, keep, ahead);
 }

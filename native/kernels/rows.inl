@@ -414,6 +414,28 @@ T* room_for_chunks(const Job& job) {
   return scratch<T, KeptSlice>(kKeptOfSlice<T> * kChunk);
 }
 
+// A long row that serves a loss and is overwritten: its exponentials take its place where two of
+// the first entries are so near the largest that all but this one will show in the sum, and no
+// entry is needed again.  False, and nothing done, where not.
+template <class T>
+bool run_noted_row(const Job& job, const Slice& slice, int64_t index) {
+  constexpr T near = 17;
+  static_assert(kTinyRest<T> < 0x1p-25);  // exp(-17) is more
+  T* const x = (T*)slice.x;
+  const T m = row_max(x, job.n);
+  if (std::count_if(x, x + kFirst, [m](T v) { return m - v < near; }) < 2) return false;
+  const Room<T> room = room_in(x);
+  const Inverse<T> inverse;
+  const State state =
+      reduce_below(m, x, job.n, inverse, room, ahead_of<T>(job, slice, x, x + job.n, room));
+  settle(room, job.n);
+  SliceMap map;
+  finish_slice<T, T>(job, slice, &state, &map);
+  note_slice<T, T>(job, slice, index, map);
+  map.flat ? flat_row(x, x, job.n, map) : scale_row(x, x, job.n, scale_of<T>(map, state), false);
+  return true;
+}
+
 template <class D, class T>
 void run_slice(const Job& job, int64_t index) {
   const Slice slice = slice_at(job, index);
@@ -424,10 +446,14 @@ void run_slice(const Job& job, int64_t index) {
   if (chunks == 1) {
     // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
     // frame): in a scratch row that stays in the first-level cache, or in the result.
-    const bool keeps = job.op == Op::softmax && !job.sink.data;
+    const bool keeps = job.op == Op::softmax && !job.sink.data, over = slice.x == slice.y;
+    bool long_row = job.n > (over ? kBatchRow : kNearRow) && in_place<D, T>(job);
     // The notes, and the limits of a slice with a mask, may need the entries once more.
-    const bool overwrites = slice.x == slice.y && (job.notes || slice.where);
-    const bool long_row = job.n > kNearRow && in_place<D, T>(job) && !overwrites;
+    if (over && (job.notes || slice.where)) {
+      if constexpr (std::is_same_v<D, T>)
+        if (keeps && long_row && job.notes && run_noted_row<T>(job, slice, index)) return;
+      long_row = false;
+    }
     Room<T> kept;
     if (keeps) kept = long_row ? room_in((T*)slice.y) : Room<T>{scratch<T, Kept>(padded<T>(job.n))};
     const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
