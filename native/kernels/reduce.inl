@@ -276,11 +276,12 @@ constexpr int64_t kFirst = 64;
 // The frame of the first entries; false where they are too wide to guess from.
 INLINE bool guess_frame(const float* x, const Inverse<float>& inverse, Frame<float>& frame,
                         State& unit) {
-  float lowest = x[0], highest = x[0];
-  for (int64_t i = 1; i < kFirst; ++i) {
-    lowest = x[i] < lowest ? x[i] : lowest;
-    highest = x[i] > highest ? x[i] : highest;
+  vec<float> below = -load(x), above = load(x);  // the lowest, with its sign changed
+  for (int64_t i = kWidth<float>; i < kFirst; i += kWidth<float>) {
+    below = larger(-load(x + i), below);
+    above = larger(load(x + i), above);
   }
+  const float lowest = -horizontal_max<float>(below), highest = horizontal_max<float>(above);
   if (!((highest - lowest) * inverse.hi < 100)) return false;
   frame = frame_around(highest, inverse, unit);
   return unit.shift == 0;

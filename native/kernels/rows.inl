@@ -255,11 +255,15 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
-  State sink = reduce_chunk(&slice.sink, 1,
-                            limit ? Inverse<double>() : Inverse<double>::of(slice.temperature));
-  // As sums of type T are: it is reduced in double.
-  for (double* sum : {&sink.s, &sink.s_lo, &sink.top, &sink.top_lo}) *sum *= exp_constants<T>::unit;
-  if (slice.sink != -inf) all = merge(entries_state, sink);
+  State sink;
+  if (slice.sink != -inf) {
+    sink = reduce_chunk(&slice.sink, 1,
+                        limit ? Inverse<double>() : Inverse<double>::of(slice.temperature));
+    // As sums of type T are: it is reduced in double.
+    for (double* sum : {&sink.s, &sink.s_lo, &sink.top, &sink.top_lo})
+      *sum *= exp_constants<T>::unit;
+    all = merge(entries_state, sink);
+  }
 
   if (job.op == Op::logsumexp && !job.notes) {
     map->flat = true;
