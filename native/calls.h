@@ -199,6 +199,9 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
     plan.add(plan.job.y, result);
   }
   job.softmax = settled(plan);
+  // What labels make of rows is worked out for several at a time, as long as these stay near.
+  if (label.object && job.softmax.traversal == Traversal::rows && plan.job.n > 0)
+    job.softmax.bundle = std::clamp<int64_t>((1 << 16) / plan.job.n, 1, kBatch);
   job.labels = reinterpret_cast<const int64_t*>(label.array.data);
   job.targets = t.array.data;
   job.starts = reinterpret_cast<const int64_t*>(starts.array.data);

@@ -63,6 +63,7 @@ def test_gradients_beyond_the_caches(kernels, dtype, z_loss, columns, offset):
     x[5] = -np.inf
     for row, entry in ((5, 1), (-7, 90), (-5, 5000), (-4, -5000), (-3, 1e35)):
         x[row, -1] = entry
+    x[8, 0] = 90
     labels = np.arange(rows) * 7 % columns
     labels[[5, -7, -1]] = columns - 1
     out = buffer[offset : offset + x.size].reshape(x.shape)

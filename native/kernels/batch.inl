@@ -307,6 +307,7 @@ class StreamedBatches {
   const Job& job_;
 
  public:
+  static constexpr int kTogether = kBatch;  // rows that are summed at a time
   Outgoing<T, Map> outgoing;
 
   explicit StreamedBatches(const Job& job) : job_(job) {}

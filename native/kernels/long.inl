@@ -68,6 +68,7 @@ class LongRows {
   }
 
  public:
+  static constexpr int kTogether = 1;
   Outgoing<T, Map> outgoing;
 
   explicit LongRows(const Job& job)

@@ -229,7 +229,8 @@ class StreamedRowLosses {
   Job softmax_;
   Rows rows_;
   Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
-  int waiting_ = 0;  // labels to be mended when their rows are delivered
+  // Entries of labels, to be mended when the rows that wait are delivered.
+  int waiting_ = 0;
   T* place_[kBatch];
   T gradient_[kBatch];
 
@@ -247,24 +248,27 @@ class StreamedRowLosses {
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
     LabelGroup<T> labelled(slices);
-    char* y = softmax_.y.data;
+    T* place[kBatch];
+    T result[kBatch];
     labelled.look_up();
     softmax_.notes = &slices.notes;
-    rows_.run(first, count);
-    mend_delivered();
-    labelled.finish();
-    if (outgoing_.count > 0) {
-      for (int r = 0; r < count; ++r) {
-        place_[r] = (T*)(y + labelled.places[r]);
-        const T e = outgoing_.from[r][place_[r] - outgoing_.y[r]];
-        labelled.entry[r] = outgoing_.map[r](splat(e))[0];
+    for (int at = 0; at < count; at += Rows::kTogether) {
+      const int rows = std::min<int>(count - at, Rows::kTogether);
+      rows_.run(first + at, rows);
+      mend_delivered();
+      for (int r = 0; r < rows; ++r) {
+        place[at + r] = (T*)(softmax_.y.data + labelled.places[at + r]);
+        result[at + r] = outgoing_.count > 0 ? outgoing_.result(r, place[at + r]) : *place[at + r];
       }
-      labelled.mend();
-      std::copy_n(labelled.entry, count, gradient_);
-      waiting_ = count;
-    } else {
-      labelled.mend_at(y);
     }
+    labelled.finish();
+    std::copy_n(result, count, labelled.entry);
+    labelled.mend();
+    const int delivered = count - outgoing_.count;
+    for (int r = 0; r < delivered; ++r) outgoing_.rest.put(place[r], labelled.entry[r]);
+    waiting_ = outgoing_.count;
+    std::copy_n(place + delivered, waiting_, place_);
+    std::copy_n(labelled.entry + delivered, waiting_, gradient_);
   }
 
   void settle() {
