@@ -59,9 +59,10 @@ inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
+  job.stream = streams(job);
   plan.choose_traversal();
   // In place of the entries only rows are, which wait until they are summed.
-  job.stream = streams(job) && (!job.overwrites() || job.traversal == Traversal::rows);
+  if (job.overwrites() && job.traversal != Traversal::rows) job.stream = false;
   // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
   // entries, unless results are first touched when all entries are near.
   const bool late = job.op == Op::log_softmax &&

@@ -112,8 +112,8 @@ inline constexpr int64_t kChunk = 32768;
 // Longer columns would not fit a strip and its exponentials in 1 MiB.
 inline constexpr int64_t kLongStrip = 4096;
 
-// Longer rows have enough work of their own to hide what is done once a row, and a batch of them
-// would leave the cache.
+// Rows of more than twice as many entries have enough work of their own to hide what is done once a
+// row, and a batch of them would leave the cache.
 inline constexpr int64_t kBatchRow = 2048;
 
 // What the map over a slice needs to know of it.

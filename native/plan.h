@@ -82,8 +82,9 @@ class Plan {
                             job.y.stride[0] == (reduces ? item : job.n * item);
       if (adjacent && job.n <= (item < 4 ? kShortHalves : kShortRow) && job.slices >= kFewSlices)
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
-      else if (job.n <= kBatchRow && job.slices > 2)
-        job.traversal = Traversal::batches, job.bundle = kBatch;
+      else if (job.slices > 2 && fits_batch())
+        job.traversal = Traversal::batches,
+        job.bundle = job.n <= kBatchRow || reduces ? kBatch : kBatch / 2;
     } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
                job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
@@ -101,6 +102,16 @@ class Plan {
   static constexpr int64_t kFewSlices = 8, kShortRow = 128, kShortHalves = 60;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.
   static constexpr int64_t kShortStrip = 256;
+
+  // Rows up to twice as long as others of a batch go half as many at a time, unless nothing is
+  // kept.  Floats past the caches have a way of their own from there on (long.inl), and what
+  // overwrites its entries keeps exponentials in their place.
+  bool fits_batch() const {
+    if (job.n <= kBatchRow) return true;
+    const bool streams_floats = job.stream && job.dtype == DType::f32;
+    return job.n <= 2 * kBatchRow &&
+           (job.op == Op::logsumexp || !(job.overwrites() || streams_floats));
+  }
 
   // For operations with something beside the entries.
   void choose_strips() {

@@ -23,14 +23,15 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 // would wait for its sum longer than it computes.  Of a softmax they are kept in any case.
 constexpr int64_t kApart = 256, kApartKept = 512;
 
-// Sixteen rows, or the last few.
+// A bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
   static constexpr int W = kWidth<T>, K = kBatch / W;
   // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
   // Of floats, as for long rows, the largest entry shows while they are summed.
-  static constexpr int64_t kGuessed = sizeof(T) == 4 ? kGroup<T> * W : kBatchRow + 1;
+  static constexpr int64_t kGuessed =
+      sizeof(T) == 4 ? kGroup<T> * W : std::numeric_limits<int64_t>::max();
 
  public:
   Batch(const Job& job, int64_t first, int count)
@@ -39,7 +40,8 @@ class Batch {
         count_(count),
         n_(job.n),
         room_(padded<T>(n_)),
-        staged_(kWidens || job.where.data ? scratch<T>(kBatch * room_) : nullptr) {
+        rows_(std::min(kBatch, job.bundle)),
+        staged_(kWidens || job.where.data ? scratch<T>(rows_ * room_) : nullptr) {
     for (int r = 0; r < count; ++r) {
       const Slice slice = slice_at(job, first + r);
       source_[r] = slice.x;
@@ -82,7 +84,7 @@ class Batch {
   const Job& job_;
   const int64_t first_;
   const int count_;
-  const int64_t n_, room_;
+  const int64_t n_, room_, rows_;  // entries, with room for whole groups, and rows of a bundle
   bool guesses_;
   T* staged_;  // or null where entries are taken as they lie
   const char* source_[kBatch];
@@ -98,7 +100,7 @@ class Batch {
   // What to fetch while a row is summed: the same row of the next batch, and where results go.
   INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
     if (!job_.fetch_ahead) return {};
-    return {source_[r] + kBatch * n_ * int64_t(sizeof(D)),
+    return {source_[r] + rows_ * n_ * int64_t(sizeof(D)),
             job_.fetch_results ? result_[r] : nullptr};
   }
 
@@ -123,10 +125,9 @@ class Batch {
           load(x(r < count_ ? r : 0));
       lanes_.max = largest_of_each(largest);
     } else {
-      for (int r = 0; r < kBatch; ++r) {
-        const T* row = x(r < count_ ? r : 0);
-        largest[r] = n_ >= kLongRow ? largest_lanes_of_long(row, n_) : largest_lanes(row, n_);
-      }
+      for (int r = 0; r < count_; ++r)
+        largest[r] = n_ >= kLongRow ? largest_lanes_of_long(x(r), n_) : largest_lanes(x(r), n_);
+      std::fill(largest + count_, largest + kBatch, largest[0]);
       lanes_.max = largest_of_each(largest);
     }
     if (!set_temperatures(job_, first_, lanes_)) return false;
@@ -140,7 +141,7 @@ class Batch {
     if (streams && (lanes_.odd || job_.op == Op::log_softmax)) return false;
     if (lanes_.odd && !leave_odd<D>(job_, first_, lanes_.odd)) return false;
     const Numbers shift(lanes_.shift);
-    T* rows = staged_ ? staged_ : scratch<T>(kBatch * room_);
+    T* rows = staged_ ? staged_ : scratch<T>(rows_ * room_);
     for (int r = 0; r < count_; ++r) {
       const T* from = x(r);
       const bool odd = lanes_.odd >> r & 1;
@@ -221,10 +222,10 @@ class Batch {
   template <class Map>
   T* place_of_kept(bool keeps, Outgoing<T, Map>* outgoing) const {
     if (!keeps) return scratch<T, Kept>(Room<T>::kPassing);
-    const int64_t rows = kBatch * room_;
-    if (!outgoing) return scratch<T, Kept>(rows);
-    T* first = scratch<T, Kept>(2 * (W + rows)) + W;
-    return outgoing->from[0] == first ? first + rows + W : first;
+    const int64_t room = rows_ * room_;
+    if (!outgoing) return scratch<T, Kept>(room);
+    T* first = scratch<T, Kept>(2 * (W + room)) + W;
+    return outgoing->from[0] == first ? first + room + W : first;
   }
 
   // Has rows, whose maps are set, wait until the next batch is summed.

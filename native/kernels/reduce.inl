@@ -238,21 +238,21 @@ INLINE Sums<T> sum_row(const T* e, int64_t n) {
   return sums;
 }
 
-template <bool Shifted, bool Tempered, bool Keep, class T>
+template <bool Shifted, bool Tempered, bool Keep, class T, class Beside>
 ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame,
-                  const Ahead<T>& ahead = {}) {
+                  const Beside& beside) {
   return corrected<Shifted, Tempered>(
-      sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, ahead).total(), m, frame);
+      sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, beside).total(), m, frame);
 }
 
-template <bool Keep, class T>
+template <bool Keep, class T, class Beside>
 ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame, bool shifted,
-                  bool tempered, const Ahead<T>& ahead) {
+                  bool tempered, const Beside& beside) {
   if (tempered)
-    return shifted ? sum_exp<true, true, Keep>(x, room, n, m, frame, ahead)
-                   : sum_exp<false, true, Keep>(x, room, n, m, frame, ahead);
-  return shifted ? sum_exp<true, false, Keep>(x, room, n, m, frame, ahead)
-                 : sum_exp<false, false, Keep>(x, room, n, m, frame, ahead);
+    return shifted ? sum_exp<true, true, Keep>(x, room, n, m, frame, beside)
+                   : sum_exp<false, true, Keep>(x, room, n, m, frame, beside);
+  return shifted ? sum_exp<true, false, Keep>(x, room, n, m, frame, beside)
+                 : sum_exp<false, false, Keep>(x, room, n, m, frame, beside);
 }
 
 // Sums beyond this leave the final scale without room for its low part; and so many powers of two
@@ -306,20 +306,20 @@ bool reduce_in_frame(const float* x, int64_t n, Room<float> keep, const Frame<fl
   return near && exact.shift == 0 && state.s - state.s == 0;
 }
 
-template <bool Tempered, bool Keep>
+template <bool Tempered, bool Keep, class Beside>
 bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
-                     const Ahead<float>& ahead, State& state) {
+                     const Beside& beside, State& state) {
   Frame<float> frame;
   State unit;
   return guess_frame(x, inverse, frame, unit) &&
-         reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, ahead, inverse, state);
+         reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, beside, inverse, state);
 }
 
 // The state of a chunk whose largest entry is m.  Where `keep` is given it receives the scaled
 // exponentials, unless m is not finite.
-template <class T>
+template <class T, class Beside>
 State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep,
-                   const Ahead<T>& ahead) {
+                   const Beside& beside) {
   State state;
   state.max = m;
   if (!(m - m == 0)) {
@@ -335,15 +335,15 @@ State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T
   const Frame<T> frame = frame_around(m, inverse, state);
   const bool shifted = state.shift != 0;
   set_sums<T>(state, keeps
-                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, ahead)
-                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, ahead));
+                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, beside)
+                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, beside));
   return state;
 }
 
 // The same of any chunk.
-template <class T>
+template <class T, class Beside = Ahead<T>>
 State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
-                   const Ahead<T>& ahead = {}) {
+                   const Beside& beside = {}) {
   if constexpr (sizeof(T) == 4) {
     alignas(kVectorBytes) T passing[Room<T>::kPassing];
     const bool keeps = keep.e != nullptr;
@@ -351,16 +351,16 @@ State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> kee
     State state;
     const auto guessed = [&](auto tempered, auto kept) INLINE_LAMBDA {
       return reduce_guessing<decltype(tempered)::value, decltype(kept)::value>(x, n, inverse, room,
-                                                                               ahead, state);
+                                                                               beside, state);
     };
     const std::true_type yes;
     const std::false_type no;
     // Entries that are overwritten could not be read again.
-    if (n > kNearRow && room.e != x &&
+    if (n > kBatchRow && room.e != x &&
         (inverse.tempered ? keeps ? guessed(yes, yes) : guessed(yes, no)
          : keeps          ? guessed(no, yes)
                           : guessed(no, no)))
       return state;
   }
-  return reduce_below(row_max(x, n), x, n, inverse, keep, ahead);
+  return reduce_below(row_max(x, n), x, n, inverse, keep, beside);
 }

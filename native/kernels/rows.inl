@@ -82,14 +82,15 @@ INLINE bool kept_serves(const State& chunk, const State& all) {
 // What to fetch while a chunk is summed: the entries behind it (the next chunk, or most often the
 // next slice), and its results if they are written next and lie elsewhere.
 template <class D, class T>
-Ahead<T> ahead_of(const Job& job, const Slice& slice, const T* x, const T* behind, Room<T> keep) {
-  Ahead<T> ahead;
-  if (!job.fetch_ahead || slice.where || !in_place<D, T>(job) || job.x.along != sizeof(D))
-    return ahead;
-  ahead.next = (const char*)behind;
-  if (!job.fetch_results) return ahead;
-  if (keep.passing)
-    ahead.result = (const char*)(keep.e + (behind - x));
+Ahead<T, int(sizeof(D))> ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count,
+                                  Room<T> keep) {
+  constexpr int64_t item = sizeof(D);
+  Ahead<T, int(item)> ahead;
+  if (!job.fetch_ahead || slice.where || job.x.along != item) return ahead;
+  ahead.next = slice.x + (first + count) * item;
+  if (!job.fetch_results || job.y.along != item) return ahead;
+  if (keep.passing && std::is_same_v<D, T>)
+    ahead.result = (const char*)(keep.e + count);
   else if (job.n <= kChunk && slice.x != slice.y)
     ahead.result = slice.y;
   return ahead;
@@ -115,7 +116,7 @@ State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, Room
     const bool keeps = keeps_chunks<D, T>(job, slice);
     if (keeps) keep = room_in((T*)slice.y + first);
     const State state = reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
-                                     ahead_of<D>(job, slice, x, x + count, keep));
+                                     ahead_of<D>(job, slice, first, count, keep));
     if (keeps) settle(keep, count);
     return state;
   }
@@ -431,7 +432,7 @@ bool run_noted_row(const Job& job, const Slice& slice, int64_t index) {
   const Room<T> room = room_in(x);
   const Inverse<T> inverse;
   const State state =
-      reduce_below(m, x, job.n, inverse, room, ahead_of<T>(job, slice, x, x + job.n, room));
+      reduce_below(m, x, job.n, inverse, room, ahead_of<T>(job, slice, 0, job.n, room));
   settle(room, job.n);
   SliceMap map;
   finish_slice<T, T>(job, slice, &state, &map);

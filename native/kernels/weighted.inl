@@ -51,8 +51,8 @@ inline double largest_term_first(const Job& job, const Slice& slice, PreciseSlic
     double* e = scratch<double, Exponentials>(padded<double>(s.n));
     State unit;
     const Frame<double> frame = frame_around(reference, Inverse<double>(), unit);
-    const ScaledSum scaled =
-        sum_exp<true>(s.x, Room<double>{e}, s.n, reference, frame, unit.shift != 0, false, {});
+    const ScaledSum scaled = sum_exp<true>(s.x, Room<double>{e}, s.n, reference, frame,
+                                           unit.shift != 0, false, Ahead<double>());
     const Pair terms = dot(e, w, s.n);
     sum = ((long double)terms.hi + terms.lo) / ((long double)scaled.top.hi + scaled.top.lo);
   } else {
