@@ -62,14 +62,16 @@ inline bool streams_rows(const Job& job) {
          job.y.along == item;
 }
 
+// Whether slices of several chunks compute all exponentials again and stream the results: that
+// takes less than a third trip to memory.
+inline bool streams_chunks(const Job& job) { return job.n > kChunk && streams_rows(job); }
+
 // Whether a slice of several chunks keeps its exponentials in the result, each chunk in its own
 // frame, until the sum is known. A chunk that needs its entries again finds them untouched.
-// Where the result is streamed, all are computed again instead: that takes less than a third trip
-// to memory.
 template <class D, class T>
 bool keeps_chunks(const Job& job, const Slice& slice) {
   return job.op == Op::softmax && job.n > kChunk && !job.sink.data && in_place<D, T>(job) &&
-         slice.x != slice.y && !streams_rows(job);
+         slice.x != slice.y && !streams_chunks(job);
 }
 
 // Whether the exponentials that a chunk kept serve in the frame of all: the two are a power of two
@@ -390,7 +392,7 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       const Scale<T> scale = scale_of<T>(map, unit);
       const auto write = [&](auto moved, auto tempered) {
         softmax_row<decltype(moved)::value, decltype(tempered)::value>(x, y, count, frame, scale,
-                                                                       streams_rows(job));
+                                                                       streams_chunks(job));
       };
       const std::true_type yes;
       const std::false_type no;
