@@ -200,9 +200,12 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
     plan.add(plan.job.y, result);
   }
   job.softmax = settled(plan);
-  // What labels make of rows is worked out for several at a time, as long as these stay near.
-  if (label.object && job.softmax.traversal == Traversal::rows && plan.job.n > 0)
-    job.softmax.bundle = std::clamp<int64_t>((1 << 16) / plan.job.n, 1, kBatch);
+  // Losses of long rows are worked out, and added up, for several rows at a time, the same ones
+  // whichever way these are walked.
+  Job& rows = job.softmax;
+  const bool by_rows = rows.traversal == Traversal::rows || rows.traversal == Traversal::batches;
+  if (by_rows && rows.n > kBatchRow)
+    rows.bundle = std::clamp<int64_t>(kChunk / rows.n, 1, kBatch / 2);
   job.labels = reinterpret_cast<const int64_t*>(label.array.data);
   job.targets = t.array.data;
   job.starts = reinterpret_cast<const int64_t*>(starts.array.data);
