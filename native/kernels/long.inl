@@ -1,7 +1,7 @@
 // Long rows of floats whose results exceed the caches: those of one row are streamed past them
-// while the next is summed.  Until then the exponentials of a softmax wait in a scratch row, where
-// the next row's follow them a few entries behind, so that what is delivered later has not been
-// written over.
+// while the next is summed, or stored where its entries were.  Until then the exponentials of a
+// softmax wait in a scratch row, where the next row's follow them a few entries behind, so that
+// what is delivered later has not been written over.
 
 // The scratch row leaves room for the rest within 1 MiB.
 constexpr int64_t kLongestStreamed = 240'000;
