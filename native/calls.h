@@ -61,7 +61,7 @@ inline const Job& settled(Plan& plan) {
   job.fetch_ahead = bytes > kNear;
   job.stream = streams(job);
   plan.choose_traversal();
-  // In place of the entries only rows are, which wait until they are summed.
+  // Only rows, which wait until they are summed, may be streamed over their own entries.
   if (job.overwrites() && job.traversal != Traversal::rows) job.stream = false;
   // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
   // entries, unless results are first touched when all entries are near.

@@ -41,7 +41,7 @@ struct Operand {
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
   short_rows,  // contiguous slices of up to 128 entries, turned into columns and back
-  batches,     // sixteen contiguous slices at a time, unless they are long
+  batches,     // sixteen or eight contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
   // the same for operations with something beside the entries
   short_strips,
@@ -112,8 +112,9 @@ inline constexpr int64_t kChunk = 32768;
 // Longer columns would not fit a strip and its exponentials in 1 MiB.
 inline constexpr int64_t kLongStrip = 4096;
 
-// Rows of more than twice as many entries have enough work of their own to hide what is done once a
-// row, and a batch of them would leave the cache.
+// The longest rows of a batch of sixteen; those of eight have up to twice as many entries.  Longer
+// ones have enough work of their own to hide what is done once a row, and a batch of them would
+// leave the cache.
 inline constexpr int64_t kBatchRow = 2048;
 
 // What the map over a slice needs to know of it.

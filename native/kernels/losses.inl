@@ -127,7 +127,7 @@ class WidenedLosses {
     Job& rows = wide_.softmax;
     rows.dtype = DType::f32;
     rows.dims = 1;
-    rows.fetch_ahead = rows.fetch_results = false;
+    rows.fetch_ahead = rows.fetch_results = rows.stream = false;
     if (rows.traversal != Traversal::short_rows)
       rows.traversal = rows.n <= kBatchRow ? Traversal::batches : Traversal::rows;
     for (Operand* operand : {&rows.x, &rows.y}) {
@@ -264,6 +264,7 @@ class StreamedRowLosses {
     labelled.finish();
     std::copy_n(result, count, labelled.entry);
     labelled.mend();
+    // The last rows may wait; those before them lie where they belong.
     const int delivered = count - outgoing_.count;
     for (int r = 0; r < delivered; ++r) outgoing_.rest.put(place[r], labelled.entry[r]);
     waiting_ = outgoing_.count;

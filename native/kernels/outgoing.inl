@@ -38,7 +38,7 @@ struct Outgoing {
   static constexpr int W = kWidth<T>;
 
   int count = 0;          // rows that wait
-  bool in_place = false;  // their results are near, where entries were, and not streamed
+  bool in_place = false;  // their results are near, where entries were: stored, not streamed
   int64_t n = 0;
   const T* from[kBatch] = {};
   T* y[kBatch];

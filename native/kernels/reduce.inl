@@ -315,8 +315,8 @@ bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, R
          reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, beside, inverse, state);
 }
 
-// The state of a chunk whose largest entry is m.  Where `keep` is given it receives the scaled
-// exponentials, unless m is not finite.
+// The state of a chunk whose largest entry is m, nan passed over.  Where `keep` is given it
+// receives the scaled exponentials, unless m is not finite.
 template <class T, class Beside>
 State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep,
                    const Beside& beside) {

@@ -421,9 +421,9 @@ T* room_for_chunks(const Job& job) {
   return scratch<T, KeptSlice>(kKeptOfSlice<T> * kChunk);
 }
 
-// A long row that serves a loss and is overwritten: its exponentials take its place where two of
-// the first entries are so near the largest that all but this one will show in the sum, and no
-// entry is needed again.  False, and nothing done, where not.
+// A long, contiguous row that serves a loss, with nothing left out, and is overwritten: its
+// exponentials take its place where two of the first entries are so near the largest that the sum
+// of the others need not be taken again from the entries.  False, and nothing done, where not.
 template <class T>
 bool run_noted_row(const Job& job, const Slice& slice, int64_t index) {
   constexpr T near = 17;
