@@ -157,7 +157,8 @@ def test_16_bit_means_are_summed_wide(kernels, dtype):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("z_loss", [0, 0.25])
 def test_plain_arguments_give_the_same_bits(kernels, dtype, reduction, z_loss):
-    """Sums of float64 losses may be taken in another order, and end an ulp apart."""
+    """But native sums of float64 losses are taken in another order, and may end an ulp apart."""
+    reordered = dtype == np.float64 and kernels.__name__ == "softmax._core"
     for shape, axis in (((1, 1000), -1), ((9,), 0), ((300, 7), 1), ((3, 5, 4), 1)):
         logits = draw(FUNCTION["softmax"], "N(0,3)", math.prod(shape), dtype, 1).reshape(shape)
         labels = np.random.default_rng(1).integers(0, shape[axis], np.delete(shape, axis))
@@ -172,7 +173,7 @@ def test_plain_arguments_give_the_same_bits(kernels, dtype, reduction, z_loss):
             assert slopes.tobytes() == gradient.tobytes()
         for value in plain:
             assert type(value) is type(loss)
-            assert abs(value - loss) <= (np.spacing(loss) if dtype == np.float64 else 0)
+            assert value == loss or (reordered and abs(value - loss) <= np.spacing(loss))
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
