@@ -1,6 +1,7 @@
 // Many slices at once, one per lane: their frames, and what follows from their sums.  The same
-// steps as for a single slice (reduce.inl, rows.inl), so that a slice gives the same bits wherever
-// it stands.  What is infinite is left out of a tile, and written by the row traversal afterwards.
+// steps as for a single slice (reduce.inl, row_state.inl), so that a slice gives the same bits
+// wherever it stands.  What is infinite is left out of a tile, and written by the row traversal
+// afterwards.
 
 // Numbers per slice: K vectors of T in double precision are K or 2 K vectors.
 template <class T, int K>
