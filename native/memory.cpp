@@ -24,10 +24,12 @@ constexpr int kFree = MADV_FREE;
 constexpr bool kKeeps = false;
 constexpr int kFree = 0;
 #endif
-constexpr size_t kHeader = 64;  // in front of the data, which so begin on a cache line
 
-// A mapping begins with its own size.
+// A mapping begins with its own size, in a line of its own; the data begin in the next one.
 size_t& block_size(void* block) { return *static_cast<size_t*>(block); }
+void* block_of(const void* data) {
+  return reinterpret_cast<void*>(uintptr_t(data) / kPage * kPage);
+}
 
 size_t rounded(size_t bytes) {
   const size_t page = bytes < kHugePage ? kPage : kHugePage;
@@ -118,8 +120,8 @@ void open_shelf() {
 
 }  // namespace
 
-void* take_memory(size_t bytes) {
-  const size_t size = rounded(bytes + kHeader);
+void* take_memory(size_t bytes, size_t behind) {
+  const size_t start = kLine + behind, size = rounded(start + bytes);
   void* block = nullptr;
   if (const Visit visit{}) {
     // The smallest that is large enough, but for one that would lie idle by a fourth.
@@ -144,16 +146,16 @@ void* take_memory(size_t bytes) {
     if (!block) return nullptr;
     block_size(block) = size;
   }
-  return static_cast<char*>(block) + kHeader;
+  return static_cast<char*>(block) + start;
 }
 
 size_t memory_size(const void* data) {
-  return *reinterpret_cast<const size_t*>(static_cast<const char*>(data) - kHeader) - kHeader;
+  return block_size(block_of(data)) - uintptr_t(data) % kPage;
 }
 
 void give_back_memory(void* data) {
   if (!data) return;
-  void* block = static_cast<char*>(data) - kHeader;
+  void* block = block_of(data);
   const size_t size = block_size(block);
   if (const Visit visit{}; kKeeps && visit && size <= kKept) {
     while (shelf.count == kBlocks || shelf.bytes + size > kKept) shelf.unmap_oldest();

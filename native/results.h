@@ -6,15 +6,26 @@
 
 namespace softmax {
 
-inline void* take_zeroed_memory(void*, size_t count, size_t size) {
-  void* data = take_memory(count * size);
+// How far behind a cache line a result begins, as `take_memory` wants it: in steps that suit all
+// dtypes.
+inline constexpr size_t kStep = 16, kSteps = kLine / kStep;
+
+template <size_t Behind>
+void* take_result(void*, size_t bytes) {
+  return take_memory(bytes, Behind);
+}
+
+template <size_t Behind>
+void* take_zeroed_result(void*, size_t count, size_t size) {
+  void* data = take_memory(count * size, Behind);
   if (data) std::memset(data, 0, count * size);
   return data;
 }
 
-inline void* resize_memory(void*, void* data, size_t bytes) {
+template <size_t Behind>
+void* resize_result(void*, void* data, size_t bytes) {
   if (data && bytes <= memory_size(data)) return data;
-  void* larger = take_memory(bytes);
+  void* larger = take_memory(bytes, Behind);
   if (!larger || !data) return larger;
   std::memcpy(larger, data, memory_size(data));
   give_back_memory(data);
@@ -22,18 +33,25 @@ inline void* resize_memory(void*, void* data, size_t bytes) {
 }
 
 // NumPy's name for a set of allocation functions (NEP 49). An array keeps those it was made with.
-inline PyDataMem_Handler result_handler = {
-    "softmax",
-    1,
-    {nullptr, [](void*, size_t bytes) { return take_memory(bytes); }, take_zeroed_memory,
-     resize_memory, [](void*, void* data, size_t) { give_back_memory(data); }}};
+template <size_t Behind>
+constexpr PyDataMem_Handler handler_of_results() {
+  return {"softmax",
+          1,
+          {nullptr, take_result<Behind>, take_zeroed_result<Behind>, resize_result<Behind>,
+           [](void*, void* data, size_t) { give_back_memory(data); }}};
+}
+inline PyDataMem_Handler result_handlers[kSteps] = {
+    handler_of_results<0>(), handler_of_results<kStep>(), handler_of_results<2 * kStep>(),
+    handler_of_results<3 * kStep>()};
 
-// While it lives, arrays that this thread makes are results of so many bytes.
+// While it lives, arrays that this thread makes are results of so many bytes, which begin so far
+// behind a cache line.
 class ResultMemory {
  public:
-  explicit ResultMemory(int64_t bytes) {
+  ResultMemory(int64_t bytes, size_t behind) {
     if (size_t(bytes) < kLargeResult) return;
-    const nb::object handler = nb::steal(PyCapsule_New(&result_handler, "mem_handler", nullptr));
+    PyDataMem_Handler* chosen = result_handlers + behind / kStep;
+    const nb::object handler = nb::steal(PyCapsule_New(chosen, "mem_handler", nullptr));
     before_ = nb::steal(PyDataMem_SetHandler(handler.ptr()));
     if (!before_.is_valid()) throw nb::python_error();
   }
@@ -52,20 +70,21 @@ inline nb::object made(PyObject* array) {
   return nb::steal(array);
 }
 
-// An array like x, but for what it holds.
+// An array like x, but for what it holds.  Vectors of both cross cache lines at the same places.
 inline nb::object result_like(PyArrayObject* x) {
-  const ResultMemory memory(PyArray_NBYTES(x));
+  const ResultMemory memory(PyArray_NBYTES(x), uintptr_t(PyArray_DATA(x)) % kLine);
   return made(PyArray_NewLikeArray(x, NPY_KEEPORDER, nullptr, 0));
 }
 
-// An array of that shape and dtype in C order, for results of callers in Python.
+// An array of that shape and dtype in C order, for results of callers in Python.  It begins where
+// NumPy's own large arrays do, behind the C library's header.
 inline nb::object new_result(const nb::tuple& shape, nb::handle dtype) {
   npy_intp lengths[kMaxDims], entries = 1;
   if (nb::len(shape) > size_t(kMaxDims)) refuse("shape", "of at most 32 dimensions");
   for (size_t d = 0; d < nb::len(shape); ++d) entries *= lengths[d] = nb::cast<npy_intp>(shape[d]);
   if (!PyArray_DescrCheck(dtype.ptr())) refuse("dtype", "a NumPy dtype");
   auto* descr = reinterpret_cast<PyArray_Descr*>(dtype.inc_ref().ptr());
-  const ResultMemory memory(entries * PyDataType_ELSIZE(descr));
+  const ResultMemory memory(entries * PyDataType_ELSIZE(descr), kStep);
   return made(PyArray_NewFromDescr(&PyArray_Type, descr, int(nb::len(shape)), lengths, nullptr,
                                    nullptr, 0, nullptr));
 }
