@@ -23,6 +23,21 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
 // would wait for its sum longer than it computes.  Of a softmax they are kept in any case.
 constexpr int64_t kApart = 256, kApartKept = 512;
 
+// Sums the exponentials of one row while those of the next are computed, which keeps other units
+// busy, and does what else there is to do meanwhile.
+template <class T, class Beside>
+struct Summing {
+  Beside beside;
+  const T* e;
+  Sums<T>* sums;
+
+  template <int K>
+  INLINE void meanwhile(int64_t i) const {
+    beside.template meanwhile<K>(i);
+    sums->template add<K>(e + i);
+  }
+};
+
 // A bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
@@ -172,7 +187,15 @@ class Batch {
       frame.inverse_lo = single<T>(splat(inverse_lo[r]));
       const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
       const auto exponentiate_row = [&](const auto& beside) INLINE_LAMBDA {
-        largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
+        if (r == 0) {
+          largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
+          return;
+        }
+        Sums<T> before;
+        largest_[r] = exp_row<Tempered>(
+            x(r), room.e, n_, frame,
+            Summing<T, std::decay_t<decltype(beside)>>{beside, room.e - room_, &before});
+        sums_[r - 1] = before;
       };
       const auto sum_row_terms = [&](const auto& beside) INLINE_LAMBDA {
         sums_[r] = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
@@ -195,8 +218,7 @@ class Batch {
       }
     }
     if (outgoing) outgoing->deliver(count_);
-    if (apart)
-      for (int r = 0; r < count_; ++r) sums_[r] = sum_row(kept_ + r * room_, n_);
+    if (apart) sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
 
