@@ -59,6 +59,7 @@ inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
+  job.near = roomy_first_level() ? 16 << 10 : 4 << 10;  // benchmarks/NOTES.md
   job.stream = streams(job);
   plan.choose_traversal();
   // Only rows, which wait until they are summed, may be streamed over their own entries.

@@ -45,6 +45,17 @@ const Kernels& chosen_kernels() {
   return *chosen;
 }
 
+size_t first_level_cache() {
+  static const size_t bytes = [] {
+    long size = 0;
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+    size = sysconf(_SC_LEVEL1_DCACHE_SIZE);
+#endif
+    return size_t(size > 0 ? size : 32 << 10);
+  }();
+  return bytes;
+}
+
 size_t last_level_cache() {
   // A core's share, not the sum over all sockets that some C libraries report.
   constexpr long kLargest = 32 << 20;

@@ -78,6 +78,7 @@ struct Job {
   bool reverse = false;        // cumulative from the end
   bool fetch_ahead = false;    // the arrays exceed the second-level cache
   bool fetch_results = false;  // where results go is worth fetching, too
+  int64_t near = 0;            // bytes of what comes next that the first-level cache has room for
   bool stream = false;         // the result exceeds the last-level cache and may be written past it
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;

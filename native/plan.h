@@ -17,6 +17,9 @@ struct Array {
   DType dtype = DType::f64;
 };
 
+// Whether the first-level cache has room for what is fetched into it besides what is worked on.
+inline bool roomy_first_level() { return first_level_cache() >= 48 << 10; }
+
 inline int64_t item_size(DType dtype) {
   return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
 }
@@ -80,7 +83,7 @@ class Plan {
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
-      if (adjacent && job.n <= (item < 4 ? kShortHalves : kShortRow) && job.slices >= kFewSlices)
+      if (adjacent && job.n <= longest_short_row() && job.slices >= kFewSlices)
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.slices > 2 && fits_batch())
         job.traversal = Traversal::batches,
@@ -97,11 +100,23 @@ class Plan {
   }
 
  private:
-  // Fewer neighbouring slices than this are not worth a tile, nor longer ones a transposition, of
-  // 16 bits, which are widened first, still less (benchmarks/NOTES.md).
-  static constexpr int64_t kFewSlices = 8, kShortRow = 128, kShortHalves = 60;
+  // Fewer neighbouring slices than this are not worth a tile.
+  static constexpr int64_t kFewSlices = 8;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.
   static constexpr int64_t kShortStrip = 256;
+
+  // Longer ones are not worth a transposition: still less of 16 bits, which are widened first, and
+  // of floats where the cache is small (benchmarks/NOTES.md).
+  int64_t longest_short_row() const {
+    switch (job.dtype) {
+      case DType::f64:
+        return 128;
+      case DType::f32:
+        return roomy_first_level() ? 128 : 96;
+      default:
+        return 60;
+    }
+  }
 
   // Rows up to twice as long as others of a batch go half as many at a time, unless nothing is
   // kept.  Floats past the caches have a way of their own from there on (long.inl), and what

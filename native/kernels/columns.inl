@@ -17,7 +17,31 @@ struct Meanwhile {
   Rows<D> next;            // entries of the next tile
   Rows<D> result;          // where results go
   Delivery<T> outgoing{};  // what is streamed
+  int64_t near = 0;        // as Job::near
 };
+
+// Asks for all lines of a row of a tile: one more where it begins within a line.
+template <bool Write, int Locality>
+INLINE void fetch_lines(const void* p, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64)
+    __builtin_prefetch((const char*)p + line, Write, Locality);
+  __builtin_prefetch((const char*)p + bytes - 1, Write, Locality);
+}
+
+// Those of entries that come next, into the first-level cache if they are near.
+INLINE void fetch_entries(const void* p, int64_t bytes, bool near) {
+  near ? fetch_lines<false, 3>(p, bytes) : fetch_lines<false, 2>(p, bytes);
+}
+
+// Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
+// fetched.
+constexpr int64_t kRowsAhead = 20;
+
+// Whether so many rows of entries D are, by Job::near.
+template <class D>
+INLINE bool rows_are_near(int64_t columns, int64_t near) {
+  return kRowsAhead * columns * int64_t(sizeof(D)) <= near;
+}
 
 template <class D, class T>
 struct Tile {
@@ -42,6 +66,15 @@ struct Tile {
     if (where) v = masked<K>(v, i, count);
     if (shift) EACH v.v[k] = empty[k] ? splat(T(0)) : v.v[k] - shift[k];
     return v;
+  }
+
+  // Row i comes next; where rows are far apart one that comes later is fetched.
+  template <int K>
+  INLINE void fetch_beyond(int64_t i) const {
+    constexpr int columns = K * kWidth<T>;
+    if (x_step > columns)
+      fetch_entries(x + (i + kRowsAhead) * x_step, columns * int64_t(sizeof(D)),
+                    rows_are_near<D>(columns, meanwhile.near));
   }
 
   template <int K>
@@ -152,18 +185,6 @@ class ColumnSums {
   }
 };
 
-// Asks for all lines of a row of a tile: one more where it begins within a line.
-template <bool Write, int Locality>
-INLINE void fetch_lines(const void* p, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64)
-    __builtin_prefetch((const char*)p + line, Write, Locality);
-  __builtin_prefetch((const char*)p + bytes - 1, Write, Locality);
-}
-
-// Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
-// fetched.
-constexpr int64_t kRowsAhead = 20;
-
 // Largest entries of the columns.  On the way the tile is copied to where its exponentials will be
 // kept, or from where it will be read again: rows that lie a power of two apart would push each
 // other out of the cache before the second reading.
@@ -171,10 +192,8 @@ template <int K, class D, class T>
 INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
   group<T, K> m;
   EACH m.v[k] = splat(-std::numeric_limits<T>::infinity());
-  const bool far = tile.x_step > K * kWidth<T>;
-  constexpr int bytes = K * kWidth<T> * int(sizeof(D));
   for (int64_t i = 0; i < tile.n; ++i) {
-    if (far) fetch_lines<false, 3>(tile.x + (i + kRowsAhead) * tile.x_step, bytes);
+    tile.template fetch_beyond<K>(i);
     const group<T, K> v = tile.template row<K>(i, count);
     EACH m.v[k] = larger(v.v[k], m.v[k]);
     if (tile.kept) EACH store(tile.kept + (i * K + k) * kWidth<T>, v.v[k]);
@@ -194,15 +213,16 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
   const Delivery<T> outgoing = tile.meanwhile.outgoing;
   const Frame<T, K> frame = lanes.frame;
   const int count = lanes.count;
-  // There is room for the next tile in the first-level cache, too.
-  const bool small = tile.n * K * kVectorBytes <= 1 << 14;
   using Sums = ColumnSums<T, K>;
   Sums sums;
   constexpr int columns = K * kWidth<T>;
   alignas(kVectorBytes) T passing[Keep ? 1 : Sums::kBlock * columns];
   group<T, K> top;
   EACH top.v[k] = splat(-std::numeric_limits<T>::infinity());
-  constexpr int bytes = columns * int(sizeof *next.first);
+  using D = std::decay_t<decltype(*next.first)>;
+  constexpr int bytes = columns * int(sizeof(D));
+  const int64_t room = tile.meanwhile.near;
+  const bool near = Looks ? rows_are_near<D>(columns, room) : tile.n * K * kVectorBytes <= room;
   const auto exponentiate = [&](int64_t i, T* place) INLINE_LAMBDA {
     const group<T, K> v = Keep && !Looks ? load_group<K>(place, columns, splat(T(0)))
                                          : tile.template row<K>(i, count);
@@ -211,11 +231,11 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
-        fetch_lines<false, 3>(tile.x + ahead * tile.x_step, bytes);
+        fetch_entries(tile.x + ahead * tile.x_step, bytes, near);
       else if (next.first)
-        fetch_lines<false, 3>(next[ahead - tile.n], bytes);
+        fetch_entries(next[ahead - tile.n], bytes, near);
     } else if (next.first) {
-      small ? fetch_lines<false, 3>(next[i], bytes) : fetch_lines<false, 2>(next[i], bytes);
+      fetch_entries(next[i], bytes, near);
     }
     if (result.first) fetch_lines<true, 2>(result[i], bytes);
     outgoing.template deliver<K>(i * columns);
@@ -236,6 +256,15 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
   if constexpr (Looks) *largest = top;
 }
 
+// Writes a row of results, whole lines past the caches if the tile `Streams`.
+template <bool Streams, int K, class D, class T>
+INLINE void write_row(D* y, int count, const group<T, K>& v) {
+  if constexpr (Streams && std::is_same_v<D, T>)
+    EACH stream(y + k * kWidth<T>, v.v[k]);
+  else
+    store_entries(y, count, v);
+}
+
 template <bool Streams, int K, class D, class T>
 void scale_columns(const Tile<D, T>& tile, int count, const ScaleLanes<T>* scale) {
   const T* kept = tile.kept;
@@ -244,23 +273,21 @@ void scale_columns(const Tile<D, T>& tile, int count, const ScaleLanes<T>* scale
     group<T, K> e, p;
     EACH e.v[k] = load(kept + k * kWidth<T>);
     EACH p.v[k] = scale[k](e.v[k]);
-    if constexpr (Streams && std::is_same_v<D, T>)
-      EACH stream(y + k * kWidth<T>, p.v[k]);
-    else
-      store_entries(y, count, p);
+    write_row<Streams>(y, count, p);
   }
 }
 
 // The same with the exponentials computed again.
-template <class D, class T, int K, bool Tempered>
+template <bool Streams, class D, class T, int K, bool Tempered>
 void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const ScaleLanes<T>* scale) {
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
+    tile.template fetch_beyond<K>(i);
     group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
     EACH p.v[k] = scale[k](e.v[k]);
-    store_entries(y, lanes.count, p);
+    write_row<Streams>(y, lanes.count, p);
   }
 }
 
@@ -269,14 +296,10 @@ void write_logarithms(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& 
                       const ShiftLanes<T, Tempered>* shift) {
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
+    tile.template fetch_beyond<K>(i);
     group<T, K> v = tile.template row<K>(i, lanes.count);
     EACH v.v[k] = shift[k](v.v[k]);
-    if constexpr (std::is_same_v<D, T>)
-      if (tile.streams) {
-        EACH stream(y + k * kWidth<T>, v.v[k]);
-        continue;
-      }
-    store_entries(y, lanes.count, v);
+    tile.streams ? write_row<true>(y, lanes.count, v) : write_row<false>(y, lanes.count, v);
   }
 }
 
@@ -284,7 +307,7 @@ template <class D, class T, int K, bool Tempered>
 void write_scaled(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                   const ScaleLanes<T>* scale) {
   if (!tile.kept)
-    exp_columns(tile, lanes, scale);
+    tile.streams ? exp_columns<true>(tile, lanes, scale) : exp_columns<false>(tile, lanes, scale);
   else
     tile.streams ? scale_columns<true, K>(tile, lanes.count, scale)
                  : scale_columns<false, K>(tile, lanes.count, scale);
@@ -391,7 +414,7 @@ bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_
 }
 
 // Exponentials that take more room than this are computed again instead of being kept.
-constexpr int64_t kKeptBytes = 1 << 18;
+constexpr int64_t kKeptBytes = 448 << 10;
 
 template <class D, class T>
 void run_columns(const Job& job, int64_t first, int bundle) {
@@ -413,6 +436,7 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.where_step = job.where.along;
       tile.where_next = job.where.stride[job.dims - 1];
     }
+    tile.meanwhile.near = job.near;
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};

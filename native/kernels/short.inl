@@ -317,6 +317,7 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
   constexpr int columns = K * kWidth<T>;
   Meanwhile<T> meanwhile;
   if (!job.fetch_ahead) return meanwhile;
+  meanwhile.near = job.near;
   meanwhile.next = {(const T*)slice_at(job, first).x + count * job.n, columns};
   if (job.fetch_results) meanwhile.result = {result, columns};
   return meanwhile;

@@ -192,10 +192,11 @@ INLINE void write_line(const T* line, int64_t room, int count, bool streams, cha
 
 template <class D, class T>
 void neighbours_to_lines(const char* p, int64_t along, int64_t n, int count, T* lines, int width,
-                         T pad) {
+                         T pad, int64_t near) {
   const int64_t room = lines_of(n) * width;
   for (int64_t i = 0; i < n; ++i, p += along) {
-    fetch_lines<false, 3>(p + kRowsAhead * along, count * int64_t(sizeof(D)));
+    fetch_entries(p + kRowsAhead * along, count * int64_t(sizeof(D)),
+                  rows_are_near<D>(count, near));
     read_line<D>(p, count, lines + i * width, width, room);
   }
   for (int s = 0; s * width < count; ++s)
@@ -207,7 +208,7 @@ template <class D, class T>
 void read_strips(const Job& job, const Operand& operand, const char* p, int count, int width,
                  T* lines, T pad) {
   if (job.traversal == Traversal::column_strips)
-    neighbours_to_lines<D>(p, operand.along, job.n, count, lines, width, pad);
+    neighbours_to_lines<D>(p, operand.along, job.n, count, lines, width, pad, job.near);
   else
     slices_to_lines<D>(p, operand.stride[job.dims - 1], operand.along, job.n, count, lines, width,
                        pad);
