@@ -117,6 +117,14 @@ void begin_anew() { helpers = new (place) Helpers; }
 
 bool helpers_awake() { return helpers->awake(); }
 
+bool worth_waking() {
+  using clock = std::chrono::steady_clock;
+  static std::atomic<clock::rep> last{0};
+  if (helpers_awake()) return true;
+  const clock::duration now = clock::now().time_since_epoch();
+  return now - clock::duration(last.exchange(now.count())) < kAwake;
+}
+
 void work_together(int count, const std::function<void()>& task) {
   Task shared{task, count};
   helpers->share(shared);

@@ -20,8 +20,9 @@ namespace nb = nanobind;
 namespace softmax {
 namespace {
 
-// Below this many entries in all a second thread costs more than it saves (benchmarks/NOTES.md).
-constexpr int64_t kOneThread = 1 << 18;
+// Up to this many entries in all a second thread costs more than it saves; up to kAsleep it does
+// where it has to be woken for one call alone (benchmarks/NOTES.md).
+constexpr int64_t kOneThread = 1 << 17, kAsleep = 1 << 19;
 // Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
 // thread that they are shared out evenly.
 constexpr int64_t kPiece = 1 << 16, kPieces = 32;
@@ -46,7 +47,10 @@ void set_num_threads([[maybe_unused]] int n) {
 #endif
 }
 
-int threads_for(int64_t entries) { return entries <= kOneThread ? 1 : get_num_threads(); }
+int threads_for(int64_t entries) {
+  const int threads = entries > kOneThread ? get_num_threads() : 1;
+  return threads == 1 || entries > kAsleep || worth_waking() ? threads : 1;
+}
 
 void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work) {
   const int64_t entries = units * std::max<int64_t>(cost, 1);

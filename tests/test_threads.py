@@ -32,7 +32,7 @@ def test_a_child_forked_after_use_works():
         import numpy as np
         import softmax
 
-        x = np.random.default_rng(0).normal(size=(64, 5000)).astype(np.float32)
+        x = np.random.default_rng(0).normal(size=(128, 5000)).astype(np.float32)
         softmax.set_num_threads(2)
         before = softmax.softmax(x)
         child = os.fork()
@@ -41,6 +41,36 @@ def test_a_child_forked_after_use_works():
             tasks = "/proc/self/task"  # of Linux alone
             helped = not os.path.exists(tasks) or len(os.listdir(tasks)) == 2
             os._exit(0 if same and helped else 1)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status))
+        """,
+        timeout=60,
+    )
+    assert result.stdout == "0\n", result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="Linux tells")
+def test_short_work_is_shared_where_more_follows():
+    """One call alone would wait for a thread to be woken longer than that thread could help."""
+    result = run_script(
+        """
+        import os, time
+        import numpy as np
+        import softmax
+
+        x = np.random.default_rng(0).normal(size=200_000).astype(np.float32)
+        softmax.set_num_threads(2)
+        child = os.fork()  # which has no threads but its own
+        if child == 0:
+            def threads():
+                softmax.softmax(x)
+                return len(os.listdir("/proc/self/task"))
+
+            alone = threads()
+            time.sleep(0.1)
+            again = threads()
+            soon = any(threads() == 2 for _ in range(1000))
+            os._exit(0 if (alone, again, soon) == (1, 1, True) else 1)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status))
         """,
