@@ -59,7 +59,7 @@ inline const Job& settled(Plan& plan) {
   Job& job = plan.job;
   const int64_t bytes = job.n * job.slices * item_size(job.dtype);
   job.fetch_ahead = bytes > kNear;
-  job.near = roomy_first_level() ? 16 << 10 : 4 << 10;  // benchmarks/NOTES.md
+  job.room = roomy_first_level() ? 16 << 10 : 4 << 10;  // benchmarks/NOTES.md
   job.stream = streams(job);
   plan.choose_traversal();
   // Only rows, which wait until they are summed, may be streamed over their own entries.
@@ -180,6 +180,7 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   LossJob job;
   const Op op = g.object ? Op::softmax : Op::logsumexp;
   Plan plan(op, x.array, axis);
+  plan.adds_up = true;
   const int64_t slices = plan.job.slices;
   refuse_unless(label, "target", NPY_INT64, slices);
   refuse_unless(w, "weights", NPY_DOUBLE, slices);

@@ -46,12 +46,17 @@ const Kernels& chosen_kernels() {
 }
 
 size_t first_level_cache() {
+#if defined(__aarch64__)  // of servers and newer
+  constexpr size_t kGuess = 64 << 10;
+#else
+  constexpr size_t kGuess = 32 << 10;
+#endif
   static const size_t bytes = [] {
     long size = 0;
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
     size = sysconf(_SC_LEVEL1_DCACHE_SIZE);
 #endif
-    return size_t(size > 0 ? size : 32 << 10);
+    return size > 0 ? size_t(size) : kGuess;
   }();
   return bytes;
 }

@@ -32,8 +32,8 @@ std::vector<const Kernels*> available_kernels();
 // Throws std::runtime_error if that one is not available.
 const Kernels& chosen_kernels();
 
-// Bytes of a core's first-level cache and its share of the last-level one (guesses of 32 KiB and
-// 32 MiB where the system does not tell).
+// Bytes of a core's first-level cache and its share of the last-level one (guesses where the system
+// does not tell).
 size_t first_level_cache();
 size_t last_level_cache();
 

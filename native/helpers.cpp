@@ -105,6 +105,9 @@ class Helpers {
   }
 };
 
+using Clock = std::chrono::steady_clock;
+std::atomic<Clock::time_point> last_short_work{Clock::time_point()};
+
 // Never destroyed: helpers may outlive everything else.  A forked child has none of its parent's
 // and begins anew, wherever the parent stood.
 alignas(Helpers) unsigned char place[sizeof(Helpers)];
@@ -117,13 +120,9 @@ void begin_anew() { helpers = new (place) Helpers; }
 
 bool helpers_awake() { return helpers->awake(); }
 
-bool worth_waking() {
-  using clock = std::chrono::steady_clock;
-  static std::atomic<clock::rep> last{0};
-  if (helpers_awake()) return true;
-  const clock::duration now = clock::now().time_since_epoch();
-  return now - clock::duration(last.exchange(now.count())) < kAwake;
-}
+bool worth_waking() { return helpers_awake() || Clock::now() - last_short_work.load() < kAwake; }
+
+void short_work_comes() { last_short_work = Clock::now(); }
 
 void work_together(int count, const std::function<void()>& task) {
   Task shared{task, count};

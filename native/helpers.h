@@ -13,8 +13,9 @@ void work_together(int helpers, const std::function<void()>& task);
 // Whether one works, or still looks for work; the last to sleep calls mark_given_back (memory.h).
 bool helpers_awake();
 
-// Whether short work is worth sharing: a helper is awake, or would still be had the last such work
-// been shared, so that more is likely to come.
+// Whether short work is worth sharing: a helper is awake, or would still be had it shared the last
+// such work, of which `short_work_comes` tells; then more is likely to come.
 bool worth_waking();
+void short_work_comes();
 
 }  // namespace softmax

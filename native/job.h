@@ -40,7 +40,7 @@ struct Operand {
 
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
-  short_rows,  // contiguous slices of up to 128 entries, turned into columns and back
+  short_rows,  // contiguous slices of about a hundred entries at most, turned into columns and back
   batches,     // sixteen or eight contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
   // the same for operations with something beside the entries
@@ -78,7 +78,7 @@ struct Job {
   bool reverse = false;        // cumulative from the end
   bool fetch_ahead = false;    // the arrays exceed the second-level cache
   bool fetch_results = false;  // where results go is worth fetching, too
-  int64_t near = 0;            // bytes of what comes next that the first-level cache has room for
+  int64_t room = 0;            // of the first-level cache for what comes next, in bytes
   bool stream = false;         // the result exceeds the last-level cache and may be written past it
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;

@@ -26,6 +26,7 @@ constexpr int kFree = 0;
 #endif
 
 // A mapping begins with its own size, in a line of its own; the data begin in the next one.
+static_assert(2 * kLine <= kPage);
 size_t& block_size(void* block) { return *static_cast<size_t*>(block); }
 void* block_of(const void* data) {
   return reinterpret_cast<void*>(uintptr_t(data) / kPage * kPage);

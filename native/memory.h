@@ -14,8 +14,8 @@ namespace softmax {
 // Smaller results are the C library's, which keeps their memory itself.
 inline constexpr size_t kLargeResult = size_t(1) << 16;
 
-// Memory begins so many bytes behind a cache line, less than kLine. Never throw; null where there
-// is none. Any number of threads, and children of fork.
+// Memory begins `behind` bytes, less than kLine, after the start of a cache line. Never throw; null
+// where there is none. Any number of threads, and children of fork.
 inline constexpr size_t kLine = 64;
 void* take_memory(size_t bytes, size_t behind);
 void give_back_memory(void* data);

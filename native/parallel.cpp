@@ -23,6 +23,7 @@ namespace {
 // Up to this many entries in all a second thread costs more than it saves; up to kAsleep it does
 // where it has to be woken for one call alone (benchmarks/NOTES.md).
 constexpr int64_t kOneThread = 1 << 17, kAsleep = 1 << 19;
+bool is_short(int64_t entries) { return entries > kOneThread && entries <= kAsleep; }
 // Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
 // thread that they are shared out evenly.
 constexpr int64_t kPiece = 1 << 16, kPieces = 32;
@@ -48,8 +49,8 @@ void set_num_threads([[maybe_unused]] int n) {
 }
 
 int threads_for(int64_t entries) {
-  const int threads = entries > kOneThread ? get_num_threads() : 1;
-  return threads == 1 || entries > kAsleep || worth_waking() ? threads : 1;
+  if (entries <= kOneThread || (is_short(entries) && !worth_waking())) return 1;
+  return get_num_threads();
 }
 
 void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work) {
@@ -60,6 +61,7 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   }
   nb::gil_scoped_release unlocked;
   int threads = threads_for(entries);
+  if (is_short(entries)) short_work_comes();
   const int64_t piece = std::max(kPiece, entries / (kPieces * threads));
   const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   threads = int(std::min<int64_t>(threads, (units + step - 1) / step));

@@ -34,9 +34,10 @@ inline std::pair<const char*, const char*> extent(PyArrayObject* array) {
 }
 
 // A new array like x where out is None; out where a result of x can be written there; else null.
-inline nb::object plain_result(nb::handle x, nb::handle out) {
+// `rows` as of result_like.
+inline nb::object plain_result(nb::handle x, nb::handle out, bool rows) {
   auto* from = reinterpret_cast<PyArrayObject*>(x.ptr());
-  if (out.is_none()) return result_like(from);
+  if (out.is_none()) return result_like(from, rows);
   if (!is_plain(out)) return {};
   auto* to = reinterpret_cast<PyArrayObject*>(out.ptr());
   if (PyArray_TYPE(to) != PyArray_TYPE(from) || !PyArray_SAMESHAPE(to, from) ||
@@ -72,6 +73,11 @@ inline bool plain_number(nb::handle given, double& number) {
   return true;
 }
 
+// Whether slices along this axis are contiguous.
+inline bool has_rows(const Given& x, int axis) {
+  return x.array.stride[axis] == item_size(x.array.dtype);
+}
+
 inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle temperature,
                             nb::handle out) {
   double degree;
@@ -79,7 +85,7 @@ inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle tem
   const Given from(x, "x");
   const int number = plain_axis(axis, from.array.dims);
   if (number < 0) return nb::none();
-  nb::object result = plain_result(x, out);
+  nb::object result = plain_result(x, out, has_rows(from, number));
   if (!result.is_valid()) return nb::none();
   const Given to(result, "out");
   Plan plan(op, from.array, number);
@@ -100,7 +106,7 @@ inline nb::object plain_derivative(nb::handle x, nb::handle direction, nb::handl
   if (number < 0 || from.array.dtype != along.array.dtype ||
       !PyArray_SAMESHAPE(from.object, along.object))
     return nb::none();
-  const nb::object result = plain_result(x, nb::none());
+  const nb::object result = plain_result(x, nb::none(), has_rows(from, number));
   const Given to(result, "out");
   Plan plan(Op::derivative, from.array, number);
   plan.add(plan.job.y, to.array);
@@ -133,7 +139,7 @@ inline nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
 
 inline nb::object plain_elements(Op op, nb::handle x, nb::handle out) {
   if (!is_plain(x)) return nb::none();
-  nb::object result = plain_result(x, out);
+  nb::object result = plain_result(x, out, true);
   if (!result.is_valid()) return nb::none();
   elementwise(op, x, result);
   return result;
@@ -192,7 +198,7 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
     return nb::none();
   nb::object gradient = nb::none();
   if (slopes) {
-    gradient = plain_result(logits, out);
+    gradient = plain_result(logits, out, PyArray_STRIDE(x, number) == PyArray_ITEMSIZE(x));
     if (!gradient.is_valid() ||
         !PyArray_IS_C_CONTIGUOUS(reinterpret_cast<PyArrayObject*>(gradient.ptr())))
       return nb::none();

@@ -27,6 +27,7 @@ inline int64_t item_size(DType dtype) {
 class Plan {
  public:
   Job job;
+  bool adds_up = false;  // over bundles, which are to be the same on all machines
 
   Plan(Op op, const Array& x, int axis) : axis_(axis), ndim_(x.dims) {
     job.op = op;
@@ -105,14 +106,14 @@ class Plan {
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.
   static constexpr int64_t kShortStrip = 256;
 
-  // Longer ones are not worth a transposition: still less of 16 bits, which are widened first, and
-  // of floats where the cache is small (benchmarks/NOTES.md).
+  // Contiguous slices of more entries are not worth a transposition: of 16 bits, which are widened
+  // first, still fewer are, and of floats where the cache is small (benchmarks/NOTES.md).
   int64_t longest_short_row() const {
     switch (job.dtype) {
       case DType::f64:
         return 128;
       case DType::f32:
-        return roomy_first_level() ? 128 : 96;
+        return adds_up || roomy_first_level() ? 128 : 96;
       default:
         return 60;
     }

@@ -70,21 +70,23 @@ inline nb::object made(PyObject* array) {
   return nb::steal(array);
 }
 
-// An array like x, but for what it holds.  Vectors of both cross cache lines at the same places.
-inline nb::object result_like(PyArrayObject* x) {
-  const ResultMemory memory(PyArray_NBYTES(x), uintptr_t(PyArray_DATA(x)) % kLine);
+// An array like x, but for what it holds.  With `rows`, where its entries are read and written in
+// the order in which they lie, vectors of both cross cache lines at the same places, as far as x is
+// aligned to kStep; columns are to begin on lines.
+inline nb::object result_like(PyArrayObject* x, bool rows) {
+  const size_t behind = rows ? uintptr_t(PyArray_DATA(x)) % kLine : 0;
+  const ResultMemory memory(PyArray_NBYTES(x), behind);
   return made(PyArray_NewLikeArray(x, NPY_KEEPORDER, nullptr, 0));
 }
 
-// An array of that shape and dtype in C order, for results of callers in Python.  It begins where
-// NumPy's own large arrays do, behind the C library's header.
+// An array of that shape and dtype in C order, for results of callers in Python.
 inline nb::object new_result(const nb::tuple& shape, nb::handle dtype) {
   npy_intp lengths[kMaxDims], entries = 1;
   if (nb::len(shape) > size_t(kMaxDims)) refuse("shape", "of at most 32 dimensions");
   for (size_t d = 0; d < nb::len(shape); ++d) entries *= lengths[d] = nb::cast<npy_intp>(shape[d]);
   if (!PyArray_DescrCheck(dtype.ptr())) refuse("dtype", "a NumPy dtype");
   auto* descr = reinterpret_cast<PyArray_Descr*>(dtype.inc_ref().ptr());
-  const ResultMemory memory(entries * PyDataType_ELSIZE(descr), kStep);
+  const ResultMemory memory(entries * PyDataType_ELSIZE(descr), 0);
   return made(PyArray_NewFromDescr(&PyArray_Type, descr, int(nb::len(shape)), lengths, nullptr,
                                    nullptr, 0, nullptr));
 }

@@ -19,8 +19,9 @@ INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
   }
 }
 
-// Up to this length the exponentials of all rows come first and then their sums: a row by itself
-// would wait for its sum longer than it computes.  Of a softmax they are kept in any case.
+// Up to this length a row's exponentials come first and then, beside those of the next row, their
+// sum: a row by itself would wait for its sum longer than it computes.  Of a softmax they are kept
+// in any case.
 constexpr int64_t kApart = 256, kApartKept = 512;
 
 // Sums the exponentials of one row while those of the next are computed, which keeps other units

@@ -17,7 +17,7 @@ struct Meanwhile {
   Rows<D> next;            // entries of the next tile
   Rows<D> result;          // where results go
   Delivery<T> outgoing{};  // what is streamed
-  int64_t near = 0;        // as Job::near
+  int64_t room = 0;        // as Job::room
 };
 
 // Asks for all lines of a row of a tile: one more where it begins within a line.
@@ -28,19 +28,19 @@ INLINE void fetch_lines(const void* p, int64_t bytes) {
   __builtin_prefetch((const char*)p + bytes - 1, Write, Locality);
 }
 
-// Those of entries that come next, into the first-level cache if they are near.
-INLINE void fetch_entries(const void* p, int64_t bytes, bool near) {
-  near ? fetch_lines<false, 3>(p, bytes) : fetch_lines<false, 2>(p, bytes);
+// Those of entries that come next, into the first-level cache or the second.
+INLINE void fetch_entries(const void* p, int64_t bytes, bool first_level) {
+  first_level ? fetch_lines<false, 3>(p, bytes) : fetch_lines<false, 2>(p, bytes);
 }
 
 // Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
 // fetched.
 constexpr int64_t kRowsAhead = 20;
 
-// Whether so many rows of entries D are, by Job::near.
+// Whether the first-level cache has `room` for so many of these columns of D.
 template <class D>
-INLINE bool rows_are_near(int64_t columns, int64_t near) {
-  return kRowsAhead * columns * int64_t(sizeof(D)) <= near;
+INLINE bool rows_fit(int64_t columns, int64_t room) {
+  return kRowsAhead * columns * int64_t(sizeof(D)) <= room;
 }
 
 template <class D, class T>
@@ -53,6 +53,7 @@ struct Tile {
   int64_t n;  // rows of the tile = entries of a slice
   Meanwhile<D, T> meanwhile = {};
   bool streams = false;  // whole aligned lines of results go past the caches
+  static constexpr bool kStreams = std::is_same_v<D, T>;  // which those of 16 bits never do
   const char* where = nullptr;
   int64_t where_step = 0, where_next = 0;  // bytes to the next row of the tile, to its next column
   // Of columns that were adjusted (SliceLanes): null where none was.
@@ -74,7 +75,7 @@ struct Tile {
     constexpr int columns = K * kWidth<T>;
     if (x_step > columns)
       fetch_entries(x + (i + kRowsAhead) * x_step, columns * int64_t(sizeof(D)),
-                    rows_are_near<D>(columns, meanwhile.near));
+                    rows_fit<D>(columns, meanwhile.room));
   }
 
   template <int K>
@@ -221,8 +222,9 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
   EACH top.v[k] = splat(-std::numeric_limits<T>::infinity());
   using D = std::decay_t<decltype(*next.first)>;
   constexpr int bytes = columns * int(sizeof(D));
-  const int64_t room = tile.meanwhile.near;
-  const bool near = Looks ? rows_are_near<D>(columns, room) : tile.n * K * kVectorBytes <= room;
+  // What comes next is as many rows, where they are looked at here for the first time, or a tile.
+  const int64_t room = tile.meanwhile.room;
+  const bool fits = Looks ? rows_fit<D>(columns, room) : tile.n * K * kVectorBytes <= room;
   const auto exponentiate = [&](int64_t i, T* place) INLINE_LAMBDA {
     const group<T, K> v = Keep && !Looks ? load_group<K>(place, columns, splat(T(0)))
                                          : tile.template row<K>(i, count);
@@ -231,11 +233,11 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
-        fetch_entries(tile.x + ahead * tile.x_step, bytes, near);
+        fetch_entries(tile.x + ahead * tile.x_step, bytes, fits);
       else if (next.first)
-        fetch_entries(next[ahead - tile.n], bytes, near);
+        fetch_entries(next[ahead - tile.n], bytes, fits);
     } else if (next.first) {
-      fetch_entries(next[i], bytes, near);
+      fetch_entries(next[i], bytes, fits);
     }
     if (result.first) fetch_lines<true, 2>(result[i], bytes);
     outgoing.template deliver<K>(i * columns);
@@ -259,7 +261,7 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
 // Writes a row of results, whole lines past the caches if the tile `Streams`.
 template <bool Streams, int K, class D, class T>
 INLINE void write_row(D* y, int count, const group<T, K>& v) {
-  if constexpr (Streams && std::is_same_v<D, T>)
+  if constexpr (Streams)
     EACH stream(y + k * kWidth<T>, v.v[k]);
   else
     store_entries(y, count, v);
@@ -299,17 +301,20 @@ void write_logarithms(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& 
     tile.template fetch_beyond<K>(i);
     group<T, K> v = tile.template row<K>(i, lanes.count);
     EACH v.v[k] = shift[k](v.v[k]);
-    tile.streams ? write_row<true>(y, lanes.count, v) : write_row<false>(y, lanes.count, v);
+    tile.streams ? write_row<Tile<D, T>::kStreams>(y, lanes.count, v)
+                 : write_row<false>(y, lanes.count, v);
   }
 }
 
 template <class D, class T, int K, bool Tempered>
 void write_scaled(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                   const ScaleLanes<T>* scale) {
+  constexpr bool streams = Tile<D, T>::kStreams;
   if (!tile.kept)
-    tile.streams ? exp_columns<true>(tile, lanes, scale) : exp_columns<false>(tile, lanes, scale);
+    tile.streams ? exp_columns<streams>(tile, lanes, scale)
+                 : exp_columns<false>(tile, lanes, scale);
   else
-    tile.streams ? scale_columns<true, K>(tile, lanes.count, scale)
+    tile.streams ? scale_columns<streams, K>(tile, lanes.count, scale)
                  : scale_columns<false, K>(tile, lanes.count, scale);
 }
 
@@ -429,14 +434,14 @@ void run_columns(const Job& job, int64_t first, int bundle) {
     const Slice slice = slice_at(job, i);
     T* kept = keeps ? scratch<T, Kept>(job.n * columns) : nullptr;
     Tile<D, T> tile = {(const D*)slice.x, x_step, (D*)slice.y, y_step, kept, job.n};
-    tile.streams = std::is_same_v<D, T> && job.stream && count == columns &&
+    tile.streams = tile.kStreams && job.stream && count == columns &&
                    (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
     if (slice.where) {
       tile.where = slice.where;
       tile.where_step = job.where.along;
       tile.where_next = job.where.stride[job.dims - 1];
     }
-    tile.meanwhile.near = job.near;
+    tile.meanwhile.room = job.room;
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};

@@ -317,7 +317,7 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
   constexpr int columns = K * kWidth<T>;
   Meanwhile<T> meanwhile;
   if (!job.fetch_ahead) return meanwhile;
-  meanwhile.near = job.near;
+  meanwhile.room = job.room;
   meanwhile.next = {(const T*)slice_at(job, first).x + count * job.n, columns};
   if (job.fetch_results) meanwhile.result = {result, columns};
   return meanwhile;
@@ -349,8 +349,8 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
 }
 
 // Rows up to this length are turned as four vectors side by side: what is done once a row is most
-// of their time.  Of longer ones two vectors stay in the first-level cache beside what comes and
-// goes. Only the longer ones are streamed: the shortest gain nothing.
+// of their time.  Of longer ones two vectors stay in the first-level cache beside what goes, and
+// what comes where it has room. Only the longer ones are streamed: the shortest gain nothing.
 constexpr int64_t kShortest = 24;
 static_assert(kShortest >= kWidth<float>);  // see OutgoingTile::take
 

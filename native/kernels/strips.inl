@@ -192,11 +192,10 @@ INLINE void write_line(const T* line, int64_t room, int count, bool streams, cha
 
 template <class D, class T>
 void neighbours_to_lines(const char* p, int64_t along, int64_t n, int count, T* lines, int width,
-                         T pad, int64_t near) {
+                         T pad, bool fits) {
   const int64_t room = lines_of(n) * width;
   for (int64_t i = 0; i < n; ++i, p += along) {
-    fetch_entries(p + kRowsAhead * along, count * int64_t(sizeof(D)),
-                  rows_are_near<D>(count, near));
+    fetch_entries(p + kRowsAhead * along, count * int64_t(sizeof(D)), fits);
     read_line<D>(p, count, lines + i * width, width, room);
   }
   for (int s = 0; s * width < count; ++s)
@@ -208,7 +207,8 @@ template <class D, class T>
 void read_strips(const Job& job, const Operand& operand, const char* p, int count, int width,
                  T* lines, T pad) {
   if (job.traversal == Traversal::column_strips)
-    neighbours_to_lines<D>(p, operand.along, job.n, count, lines, width, pad, job.near);
+    neighbours_to_lines<D>(p, operand.along, job.n, count, lines, width, pad,
+                           rows_fit<D>(count, job.room));
   else
     slices_to_lines<D>(p, operand.stride[job.dims - 1], operand.along, job.n, count, lines, width,
                        pad);
@@ -253,12 +253,15 @@ INLINE StripAhead ahead_of_strip(const Job& job, const Slice& slice, int64_t fir
   return ahead;
 }
 
+// Strips are read together as long as their entries take no more than this.
+constexpr int64_t kStripBytes = 1 << 18;
+
 // Calls f(strip, beside) for each strip of a bundle, and g(slice, first, count, x) where as many as
 // are read at once are done.
 template <bool Tempered, class D, class T, class B, class C, class F, class G>
 void for_strips(const Job& job, int64_t first, int bundle, F f, G g) {
   constexpr int W = kWidth<T>;
-  const int64_t room = lines_of(job.n) * W, fits = kKeptBytes / (room * int64_t(sizeof(T)));
+  const int64_t room = lines_of(job.n) * W, fits = kStripBytes / (room * int64_t(sizeof(T)));
   // Short slices are transposed strip by strip, to stay in the first-level cache.
   const int strips = job.traversal == Traversal::column_strips
                          ? int(std::clamp<int64_t>(fits, 1, (bundle + W - 1) / W))
