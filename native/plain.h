@@ -34,10 +34,10 @@ inline std::pair<const char*, const char*> extent(PyArrayObject* array) {
 }
 
 // A new array like x where out is None; out where a result of x can be written there; else null.
-// `rows` as of result_like.
-inline nb::object plain_result(nb::handle x, nb::handle out, bool rows) {
+// `alike` as of result_like.
+inline nb::object plain_result(nb::handle x, nb::handle out, bool alike) {
   auto* from = reinterpret_cast<PyArrayObject*>(x.ptr());
-  if (out.is_none()) return result_like(from, rows);
+  if (out.is_none()) return result_like(from, alike);
   if (!is_plain(out)) return {};
   auto* to = reinterpret_cast<PyArrayObject*>(out.ptr());
   if (PyArray_TYPE(to) != PyArray_TYPE(from) || !PyArray_SAMESHAPE(to, from) ||
@@ -73,9 +73,12 @@ inline bool plain_number(nb::handle given, double& number) {
   return true;
 }
 
-// Whether slices along this axis are contiguous.
-inline bool has_rows(const Given& x, int axis) {
-  return x.array.stride[axis] == item_size(x.array.dtype);
+// Whether results along this axis are to begin where entries do in a cache line: rows are, and
+// columns of which there are so many that a tile more to reach the next line is nothing.
+inline bool begins_alike(const Given& x, int axis) {
+  constexpr int64_t kMany = 1024;
+  const int64_t item = item_size(x.array.dtype), along = x.array.stride[axis];
+  return along == item || along >= kMany * item;
 }
 
 inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle temperature,
@@ -85,7 +88,7 @@ inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle tem
   const Given from(x, "x");
   const int number = plain_axis(axis, from.array.dims);
   if (number < 0) return nb::none();
-  nb::object result = plain_result(x, out, has_rows(from, number));
+  nb::object result = plain_result(x, out, begins_alike(from, number));
   if (!result.is_valid()) return nb::none();
   const Given to(result, "out");
   Plan plan(op, from.array, number);
@@ -106,7 +109,7 @@ inline nb::object plain_derivative(nb::handle x, nb::handle direction, nb::handl
   if (number < 0 || from.array.dtype != along.array.dtype ||
       !PyArray_SAMESHAPE(from.object, along.object))
     return nb::none();
-  const nb::object result = plain_result(x, nb::none(), has_rows(from, number));
+  const nb::object result = plain_result(x, nb::none(), begins_alike(from, number));
   const Given to(result, "out");
   Plan plan(Op::derivative, from.array, number);
   plan.add(plan.job.y, to.array);

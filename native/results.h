@@ -70,11 +70,10 @@ inline nb::object made(PyObject* array) {
   return nb::steal(array);
 }
 
-// An array like x, but for what it holds.  With `rows`, where its entries are read and written in
-// the order in which they lie, vectors of both cross cache lines at the same places, as far as x is
-// aligned to kStep; columns are to begin on lines.
-inline nb::object result_like(PyArrayObject* x, bool rows) {
-  const size_t behind = rows ? uintptr_t(PyArray_DATA(x)) % kLine : 0;
+// An array like x, but for what it holds.  If they begin `alike`, vectors of both cross cache
+// lines at the same places, as far as x is aligned to kStep; else results begin on a line.
+inline nb::object result_like(PyArrayObject* x, bool alike) {
+  const size_t behind = alike ? uintptr_t(PyArray_DATA(x)) % kLine : 0;
   const ResultMemory memory(PyArray_NBYTES(x), behind);
   return made(PyArray_NewLikeArray(x, NPY_KEEPORDER, nullptr, 0));
 }

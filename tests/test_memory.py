@@ -38,7 +38,7 @@ def test_the_next_result_lies_where_the_last_one_lay(shape):
 
 @pytest.mark.parametrize("behind", [0, 4, 16, 32, 48, 60])
 def test_where_in_a_cache_line_results_begin(behind):
-    """Of rows where entries do, to 16 bytes; of columns at its start."""
+    """Of rows where entries do, to 16 bytes; of few columns at its start."""
     buffer = np.zeros(LARGE[0] * LARGE[1] + 32, np.float32)
     start = (behind - buffer.ctypes.data) % 64 // 4
     x = buffer[start : start + LARGE[0] * LARGE[1]].reshape(LARGE)
