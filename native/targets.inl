@@ -75,6 +75,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/outgoing.inl"
 #include "kernels/batch.inl"
 #include "kernels/long.inl"
+#include "kernels/column_sums.inl"
 #include "kernels/columns.inl"
 #include "kernels/others.inl"
 #include "kernels/short.inl"
