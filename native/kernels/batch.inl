@@ -113,10 +113,13 @@ class Batch {
   INLINE const T* x(int r) const { return staged_ ? staged_ + r * room_ : (const T*)source_[r]; }
   INLINE D* y(int r) const { return (D*)result_[r]; }
 
-  // What to fetch while a row is summed: the same row of the next batch, and where results go.
+  // What to fetch while a row is summed: the same row of the next batch, or rather one a few rows
+  // behind, since the first entries of all are what the next batch begins with; and where results
+  // go.
   INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
+    constexpr int64_t behind = 4;
     if (!job_.fetch_ahead) return {};
-    return {source_[r] + rows_ * n_ * int64_t(sizeof(D)),
+    return {source_[r] + (rows_ + behind) * n_ * int64_t(sizeof(D)),
             job_.fetch_results ? result_[r] : nullptr};
   }
 
