@@ -12,39 +12,59 @@ inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, b
 }
 
 // One entry for each of `count` places, in bytes from data.
-template <class T>
+template <class D, class T>
 INLINE void gather_entries(const char* data, const int64_t* places, int count, T* entry) {
-  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) entry[i] = *(const T*)(data + places[i]);
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) entry[i] =
+      widened(*(const D*)(data + places[i]));
 }
-template <class T>
+template <class D, class T>
 INLINE void scatter_entries(char* data, const int64_t* places, int count, const T* entry) {
-  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i) {
-    T& place = *(T*)(data + places[i]);
-    place = entry[i];
-  }
+  _Pragma("GCC unroll 8") for (int i = 0; i < count; ++i)
+      round_to(*(D*)(data + places[i]), entry[i]);
 }
 
 // What labels make of a target, from how far their entries are below the largest.
 INLINE TargetLanes label_target(vec<double> below) {
   return {below, splat(1.0), splat(0.0), splat(1.0)};
 }
-INLINE vec<double> below_largest(vec<double> entry, vec<double> max) {
-  return entry == max ? splat(0.0) : max - entry;
-}
 
-// A label's gradient from its probability times weight, w.
-INLINE vec<double> label_gradient(vec<double> p, vec<double> w, vec<double> below,
-                                  vec<double> at_largest) {
-  return below == 0 ? at_largest : p - w;
+// Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
+// gives the gradient of those, p - 1 times the weight.  Next to p - 1 the rounding of p is small:
+// where p is more than a half the label is the largest entry, and the difference known.
+template <class T>
+INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known, vec<T> own) {
+  constexpr int H = kWide<T, 1>;
+  using C = exp_constants<T>;
+  const double unscale = power_of_two(-C::headroom) / C::unit;
+  vec<double> entry[H], below[H], p[H];
+  widen(single<T>(own), entry);
+  for (int h = 0; h < H; ++h) {
+    const int j = k * H + h;
+    below[h] = entry[h] == known[h].max ? splat(0.0) : known[h].max - entry[h];
+    slices.store_losses(j, known[h], label_target(below[h]), slices.weights(j));
+  }
+  if (!slices.derives()) return own;
+  State unit;
+  group<T, 1> gap, gradient;
+  narrowed(below, gap);
+  const Frame<T> frame = frame_around(T(0), Inverse<T>(), unit);
+  widen(exp_scaled<false, false>(single<T>(-gap.v[0]), frame), p);
+  for (int h = 0; h < H; ++h) {
+    const NoteLanes& s = known[h];
+    const int j = k * H + h;
+    const vec<double> w = slices.weights(j);
+    p[h] = below[h] == 0 ? slices.at_largest(s, label_target(below[h]), w)
+                         : p[h] * unscale * s.top * slices.factors(j, s) - w;
+  }
+  narrowed(p, gradient);
+  return gradient.v[0];
 }
 
 // A group with what its labels tell of each slice.
-template <class T>
+template <class D, class T>
 struct LabelGroup {
   LossGroup& slices;
-  alignas(64) T entry[kLossGroup];        // the logit of its label, later the result there
-  alignas(64) double below[kLossGroup];   // how far that is below the largest
-  alignas(64) double at_top[kLossGroup];  // the gradient if it is not
+  alignas(64) T entry[kLossGroup];  // the logit of its label, later the gradient there
   alignas(64) int64_t places[kLossGroup];
 
   explicit LabelGroup(LossGroup& group) : slices(group) {}
@@ -52,34 +72,21 @@ struct LabelGroup {
   void look_up() {
     slices.fetch_labels();
     slices.find_labels(slices.softmax.x, places);
-    gather_entries(slices.softmax.x.data, places, slices.count, entry);
+    gather_entries<D>(slices.softmax.x.data, places, slices.count, entry);
   }
 
-  // From the labels' logits to the losses.
+  // From the labels' logits to the losses and their gradient.
   void finish() {
-    slices.finish(
-        [&](int j, vec<double> max) INLINE_LAMBDA {
-          const int at = j * kWidth<double>;
-          const vec<double> gap = below_largest(load_wide(entry + at), max);
-          store(below + at, gap);
-          return label_target(gap);
-        },
-        at_top);
+    constexpr int W = kWidth<T>, H = kWide<T, 1>;
+    for (int k = 0; k * W < slices.count; ++k) {
+      NoteLanes known[H];
+      for (int h = 0; h < H; ++h) known[h] = slices.known(k * H + h);
+      store(entry + k * W, take_labels<T>(slices, k, known, load(entry + k * W)));
+    }
   }
 
-  // From the labels' probabilities times weights to their gradient.
-  void mend() {
-    for (int at = 0; at < slices.count; at += kWidth<double>)
-      store_narrow(entry + at, label_gradient(load_wide(entry + at), load(slices.weight + at),
-                                              load(below + at), load(at_top + at)));
-  }
-
-  // The same in results at places from data.
-  void mend_at(char* data) {
-    gather_entries(data, places, slices.count, entry);
-    mend();
-    scatter_entries(data, places, slices.count, entry);
-  }
+  // The gradient at the labels' places from data.
+  void mend(char* data) const { scatter_entries<D>(data, places, slices.count, entry); }
 };
 
 // The labels of vector k of the slices, as wide as their entries.
@@ -101,48 +108,27 @@ struct LabelLanes {
   static constexpr int H = kWide<T, 1>;
 
   ScaleLanes<T> scale;
-  vec<double> weight[H], below[H], at_largest[H];
+  vec<T> gradient;
 
   template <int K>
   INLINE LabelLanes(const LossGroup& slices, const SliceLanes<T, K, false>& lanes, int k,
                     vec<T> own) {
-    const double z_loss = slices.job.z_loss;
     NoteLanes known[H];
-    vec<double> reciprocal[H], entry[H], factor[H];
+    vec<double> reciprocal[H], factor[H];
     lanes.known(k, known, reciprocal);
-    widen(single<T>(own), entry);
-    for (int h = 0; h < H; ++h) {
-      const int j = k * H + h;
-      weight[h] = load(slices.weight + j * kWidth<double>);
-      below[h] = below_largest(entry[h], known[h].max);
-      const TargetLanes target = label_target(below[h]);
-      slices.store_losses(j, known[h], target, weight[h]);
-      at_largest[h] = slices.at_largest(known[h], target, weight[h]);
-      factor[h] = z_loss == 0 ? weight[h] : weight[h] * z_factor(z_loss, known[h]);
-    }
+    gradient = take_labels<T>(slices, k, known, own);
+    for (int h = 0; h < H; ++h) factor[h] = slices.factors(k * H + h, known[h]);
     scale = lanes.scale(k, reciprocal, factor);
-  }
-
-  // From the labels' scaled exponentials.
-  INLINE vec<T> gradient(vec<T> e) const {
-    group<T, 1> result;
-    vec<double> p[H];
-    widen(single<T>(scale(e)), p);
-    for (int h = 0; h < H; ++h) p[h] = label_gradient(p[h], weight[h], below[h], at_largest[h]);
-    narrowed(p, result);
-    return result.v[0];
   }
 };
 
-// Rows whose labels are looked for in the lanes of a tile; false, and nothing written, if one is
-// out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
-template <int K, class T>
-bool turned_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing) {
+// Rows at x whose labels are looked for in the lanes of a tile; false, and nothing written, if one
+// is out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
+template <int K, class D, class T>
+bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
   constexpr int W = kWidth<T>, columns = K * W;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, first = slices.first;
-  const T* x = slices.template logits<T>(0);
-  T* y = slices.derives() ? slices.template gradient<T>(0) : nullptr;
   T* turned = scratch<T, Turned>(columns * n);
   SliceLanes<T, K, false> lanes;
   lanes.count = slices.count;
@@ -154,7 +140,8 @@ bool turned_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing) {
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
-  rows.meanwhile = beside_tile<K>(softmax, first, lanes.count, outgoing ? nullptr : y);
+  if (std::is_same_v<D, T>)
+    rows.meanwhile = beside_tile<K>(softmax, first, lanes.count, outgoing ? nullptr : y);
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
@@ -163,13 +150,12 @@ bool turned_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing) {
     EACH LabelLanes<T>(slices, lanes, k, own.v[k]);
     return true;
   }
-  const group<T, K> e = exp_scaled<false, false>(own, lanes.frame);
   group<T, K> slope;
   ScaleLanes<T> scale[K];
   EACH {
     const LabelLanes<T> labelled(slices, lanes, k, own.v[k]);
     scale[k] = labelled.scale;
-    slope.v[k] = labelled.gradient(e.v[k]);
+    slope.v[k] = labelled.gradient;
   }
   if (outgoing) {
     outgoing->finish(columns * n);
@@ -187,26 +173,35 @@ bool turned_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing) {
 
 // The same in as many vectors as rows of this length want; false also where it would not pay to
 // look at all entries.
-template <class T>
+template <class D, class T = D>
 bool short_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
   constexpr int64_t longest = 64;
-  const int64_t n = slices.softmax.n;
-  if (slices.softmax.traversal != Traversal::short_rows || n > longest) return false;
-  return vectors_of_tile(n) == 4 ? turned_label_losses<4>(slices, outgoing)
-                                 : turned_label_losses<2>(slices, outgoing);
+  constexpr bool widens = !std::is_same_v<D, T>;
+  const Job& softmax = slices.softmax;
+  const int64_t n = softmax.n, count = slices.count;
+  if (softmax.traversal != Traversal::short_rows || n > longest) return false;
+  const bool slopes = slices.derives();
+  const T* x =
+      widens ? staged_rows<D, T>(softmax, slices.first, int(count)) : (const T*)slices.logits<D>(0);
+  T* y = !slopes ? nullptr : widens ? scratch<T, Results>(count * n) : (T*)slices.gradient<D>(0);
+  const bool done = vectors_of_tile(n) == 4 ? turned_label_losses<4, D>(slices, x, y, outgoing)
+                                            : turned_label_losses<2, D>(slices, x, y, outgoing);
+  if constexpr (widens)
+    if (done && slopes) round_run(y, slices.gradient<D>(0), count * n);
+  return done;
 }
 
-template <class T>
+template <class D, class T>
 void label_losses(LossGroup& slices) {
-  if (short_label_losses<T>(slices)) return;
+  if (short_label_losses<D, T>(slices)) return;
   const Job& softmax = slices.softmax;
-  LabelGroup<T> labelled(slices);
+  LabelGroup<D, T> labelled(slices);
   const Operand &x = softmax.x, &y = softmax.y;
   labelled.look_up();
-  slices.run_softmax<T>();
+  slices.run_softmax<D, T>();
   labelled.finish();
   if (!slices.derives()) return;
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
     slices.find_labels(y, labelled.places);
-  labelled.mend_at(y.data);
+  labelled.mend(y.data);
 }

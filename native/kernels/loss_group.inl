@@ -74,13 +74,13 @@ struct LossGroup {
 
   bool derives() const { return softmax.op == Op::softmax; }
 
-  template <class T>
-  const T* logits(int i) const {
-    return (const T*)start_of(softmax, softmax.x, first + i);
+  template <class D>
+  const D* logits(int i) const {
+    return (const D*)start_of(softmax, softmax.x, first + i);
   }
-  template <class T>
-  T* gradient(int i) const {
-    return (T*)start_of(softmax, softmax.y, first + i);
+  template <class D>
+  D* gradient(int i) const {
+    return (D*)start_of(softmax, softmax.y, first + i);
   }
 
   template <class T>
@@ -110,10 +110,22 @@ struct LossGroup {
       places[i] += start_of(softmax, array, first + i) - array.data;
   }
 
-  template <class T>
+  template <class D, class T>
   void run_softmax() const {
     softmax.notes = &notes;
-    run_bundle<T, T>(softmax, first, count);
+    run_bundle<D, T>(softmax, first, count);
+  }
+
+  // What is known of vector j of the slices, and their weights.
+  INLINE NoteLanes known(int j) const {
+    const int at = j * kWidth<double>;
+    return {load(max + at), load(log_rest + at), load(top + at), load(others + at)};
+  }
+  INLINE vec<double> weights(int j) const { return load(weight + j * kWidth<double>); }
+
+  // What multiplies their probabilities.
+  INLINE vec<double> factors(int j, const NoteLanes& s) const {
+    return job.z_loss == 0 ? weights(j) : weights(j) * z_factor(job.z_loss, s);
   }
 
   // The losses of vector j, whose weights are w.
@@ -133,31 +145,15 @@ struct LossGroup {
     return w * (pull * s.top - t.own * s.others);
   }
 
-  // From each slice's targets, target(j, max) those of vector j, to the losses, and to the gradient
-  // of its largest entry.
-  template <class F>
-  INLINE void finish(F target, double* at_top) {
-    constexpr int W = kWidth<double>;
-    const bool slopes = derives();
-    for (int j = 0; j * W < count; ++j) {
-      const int at = j * W;
-      const NoteLanes s = {load(max + at), load(log_rest + at), load(top + at), load(others + at)};
-      const TargetLanes t = target(j, s.max);
-      const vec<double> w = load(weight + at);
-      store_losses(j, s, t, w);
-      if (slopes) store(at_top + at, at_largest(s, t, w));
-    }
-  }
-
   // Slices of weight 0 count for nothing, whatever stands in them.
-  template <class T>
+  template <class D>
   void leave_out() {
     for (int i = 0; i < count && !all_count; ++i) {
       if (weight[i] != 0) continue;
       loss[i] = 0;
       if (!derives()) continue;
-      char* y = (char*)gradient<T>(i);
-      for (int64_t k = 0; k < softmax.n; ++k) *(T*)(y + k * softmax.y.along) = 0;
+      char* y = (char*)gradient<D>(i);
+      for (int64_t k = 0; k < softmax.n; ++k) *(D*)(y + k * softmax.y.along) = D{};
     }
   }
 };

@@ -90,33 +90,38 @@ void target_losses(LossGroup& group) {
     mass[i] = row.others + row.own;
     group.factor[i] = group.weight[i] * mass[i];
   }
-  group.run_softmax<T>();
-  group.finish(
-      [&](int j, vec<double>) INLINE_LAMBDA {
-        const int at = j * kWidth<double>;
-        return TargetLanes{load(below + at), load(mass + at), load(others + at), load(own + at)};
-      },
-      at_top);
-  for (int i = 0; i < group.count && group.derives(); ++i) {
+  group.run_softmax<T, T>();
+  const bool slopes = group.derives();
+  for (int j = 0; j * kWidth<double> < group.count; ++j) {
+    const int at = j * kWidth<double>;
+    const NoteLanes s = group.known(j);
+    const TargetLanes t = {load(below + at), load(mass + at), load(others + at), load(own + at)};
+    const vec<double> w = group.weights(j);
+    group.store_losses(j, s, t, w);
+    if (slopes) store(at_top + at, group.at_largest(s, t, w));
+  }
+  for (int i = 0; i < group.count && slopes; ++i) {
     T* y = group.gradient<T>(i);
     subtract(y, group.target<T>(i), group.weight[i]);
     y[top[i]] = T(at_top[i]);
   }
 }
 
-template <class T>
+template <class D, class T>
 void run_group(LossGroup& group) {
   if (group.softmax.n == 0)
     std::fill(group.loss, group.loss + group.count, 0.0);
+  else if (group.job.labels)
+    label_losses<D, T>(group);
   else
-    group.job.labels ? label_losses<T>(group) : target_losses<T>(group);
-  group.leave_out<T>();
+    target_losses<T>(group);
+  group.leave_out<D>();
 }
 
 struct WidenedRows;
 
-// Groups of 16-bit slices as rows of floats in a scratch buffer, in place of the logits and the
-// gradient.
+// Against rows of probabilities or counts, groups of 16-bit slices as rows of floats in a scratch
+// buffer, in place of the logits and the gradient.
 template <class D>
 class WidenedLosses {
   const LossJob& job_;
@@ -149,14 +154,13 @@ class WidenedLosses {
       gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
-    if (job_.labels) wide_.labels = job_.labels + first;
     if (job_.starts)
       wide_.starts = job_.starts + first;
-    else if (job_.targets)
+    else
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
     if (job_.weights) wide_.weights = job_.weights + first;
     LossGroup group(wide_, wide_.softmax, 0, count, losses);
-    run_group<float>(group);
+    run_group<float, float>(group);
     if (group.derives())
       for (int i = 0; i < count; ++i)
         scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
@@ -165,7 +169,7 @@ class WidenedLosses {
   void settle() {}
 };
 
-template <class T>
+template <class D, class T>
 class Losses {
   const LossJob& job_;
   Job softmax_;
@@ -182,7 +186,7 @@ class Losses {
 
   void run(int64_t first, int count, double* losses) {
     LossGroup group(job_, softmax_, first, count, losses);
-    run_group<T>(group);
+    run_group<D, T>(group);
   }
 
   void settle() {}
@@ -205,8 +209,8 @@ class StreamedShortLosses {
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
     T* y = slices.gradient<T>(0);
-    if (short_label_losses(slices, &outgoing_)) return outgoing_.take(y, count * softmax_.n);
-    LabelGroup<T> labelled(slices);
+    if (short_label_losses<T>(slices, &outgoing_)) return outgoing_.take(y, count * softmax_.n);
+    LabelGroup<T, T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
     uint64_t odd = 0;
@@ -215,7 +219,7 @@ class StreamedShortLosses {
     T* results = wait ? outgoing_.room(y) : y;
     if (wait && odd) run_odd<T, T>(softmax_, first, odd, results);
     labelled.finish();
-    labelled.mend_at((char*)results - first * softmax_.y.stride[0]);
+    labelled.mend((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);
   }
 
@@ -247,29 +251,25 @@ class StreamedRowLosses {
 
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
-    LabelGroup<T> labelled(slices);
-    T* place[kBatch];
-    T result[kBatch];
+    LabelGroup<T, T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
     for (int at = 0; at < count; at += Rows::kTogether) {
-      const int rows = std::min<int>(count - at, Rows::kTogether);
-      rows_.run(first + at, rows);
+      rows_.run(first + at, std::min<int>(count - at, Rows::kTogether));
       mend_delivered();
-      for (int r = 0; r < rows; ++r) {
-        place[at + r] = (T*)(softmax_.y.data + labelled.places[at + r]);
-        result[at + r] = outgoing_.count > 0 ? outgoing_.result(r, place[at + r]) : *place[at + r];
-      }
     }
     labelled.finish();
-    std::copy_n(result, count, labelled.entry);
-    labelled.mend();
     // The last rows may wait; those before them lie where they belong.
     const int delivered = count - outgoing_.count;
-    for (int r = 0; r < delivered; ++r) outgoing_.rest.put(place[r], labelled.entry[r]);
-    waiting_ = outgoing_.count;
-    std::copy_n(place + delivered, waiting_, place_);
-    std::copy_n(labelled.entry + delivered, waiting_, gradient_);
+    for (int r = 0; r < count; ++r) {
+      T* place = (T*)(softmax_.y.data + labelled.places[r]);
+      if (r < delivered) {
+        outgoing_.rest.put(place, labelled.entry[r]);
+      } else {
+        place_[waiting_] = place;
+        gradient_[waiting_++] = labelled.entry[r];
+      }
+    }
   }
 
   void settle() {
@@ -296,7 +296,9 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
 
 template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
-  if constexpr (std::is_same_v<D, T>) {
+  if constexpr (!std::is_same_v<D, T>) {
+    if (!job.labels) return run_losses_by<WidenedLosses<D>>(job, begin, end);
+  } else {
     const Job& softmax = job.softmax;
     if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count) {
       if (softmax.traversal == Traversal::batches)
@@ -307,8 +309,6 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
       if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
         return run_losses_by<StreamedShortLosses<T>>(job, begin, end);
     }
-    run_losses_by<Losses<T>>(job, begin, end);
-  } else {
-    run_losses_by<WidenedLosses<D>>(job, begin, end);
   }
+  run_losses_by<Losses<D, T>>(job, begin, end);
 }

@@ -81,9 +81,6 @@ struct Outgoing {
     return {e + lead, y[r] + lead, n - lead - waiting, map + r, in_place};
   }
 
-  // What row r will have at a place.
-  T result(int r, const T* place) const { return map[r](splat(from[r][place - y[r]]))[0]; }
-
   // All that is left from row r on.
   void deliver(int r) {
     for (; r < count; ++r) row(r).deliver_from(0);
