@@ -140,8 +140,8 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
-  if (std::is_same_v<D, T>)
-    rows.meanwhile = beside_tile<K>(softmax, first, lanes.count, outgoing ? nullptr : y);
+  rows.meanwhile = beside_tile<K, D, T>(softmax, first, lanes.count,
+                                        outgoing || !y ? nullptr : (char*)slices.gradient<D>(0));
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   sum_columns<true, false>(rows, lanes);
   lanes.correct();

@@ -311,15 +311,16 @@ bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K,
   return true;
 }
 
-// What is fetched while a tile from slice `first` on, as they are stored, is summed.
-template <int K, class T>
-Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, T* result) {
-  constexpr int columns = K * kWidth<T>;
+// What is fetched while a tile from slice `first` on is summed: what is stored behind it, and where
+// its results go.  Rows of a tile of D take as many bytes as those of T, of which they are fewer.
+template <int K, class D, class T>
+Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result) {
+  constexpr int64_t step = K * kWidth<T> * sizeof(D) / sizeof(T);
   Meanwhile<T> meanwhile;
   if (!job.fetch_ahead) return meanwhile;
   meanwhile.room = job.room;
-  meanwhile.next = {(const T*)slice_at(job, first).x + count * job.n, columns};
-  if (job.fetch_results) meanwhile.result = {result, columns};
+  meanwhile.next = {(const T*)(slice_at(job, first).x + count * job.n * int64_t(sizeof(D))), step};
+  if (job.fetch_results) meanwhile.result = {(T*)result, step};
   return meanwhile;
 }
 
@@ -338,8 +339,8 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   odd = lanes.odd;
   if (odd && !leave_odd<D>(job, first, odd)) return false;
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
-  if (std::is_same_v<D, T>)
-    rows.meanwhile = beside_tile<K>(job, first, count, outgoing ? nullptr : y);
+  rows.meanwhile =
+      beside_tile<K, D, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
   if (!outgoing) return finish_tile<D>(job, rows, lanes, first);
