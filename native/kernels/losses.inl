@@ -8,22 +8,65 @@ struct TargetRow {
   double below = 0;   // the sum of t (max - x)
 };
 
-// The sum of W lanes, each with what rounding took from it.
-INLINE Pair gathered(vec<double> sum, vec<double> low) {
-  Pair total = {0, 0};
-  for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
-  return total;
+// A sum of non-negative numbers in lanes, and what rounding took from each: of what ends as a float
+// nothing that matters.
+template <class T>
+struct LaneSum {
+  vec<double> sum{}, low{};
+
+  INLINE void add(vec<double> term, vec<double> term_low) {
+    if constexpr (sizeof(T) == 4) {
+      sum = sum + term;
+    } else {
+      vec<double> next, error;
+      two_sum(sum, term, next, error);
+      low = low + (error + term_low);
+      sum = next;
+    }
+  }
+  INLINE Pair total() const {
+    const double plain = fold(sum, kSum)[0];
+    // What is infinite has no low part.
+    if (sizeof(T) == 4 || !(plain - plain == 0)) return {plain, 0};
+    Pair total = {0, 0};
+    for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
+    return total;
+  }
+};
+
+// Where the first entry that equals v is, of n among which there is one.
+template <class T>
+int64_t position_of(const T* x, int64_t n, T v) {
+  int64_t i = 0;
+  while (i + kWidth<T> <= n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
+  while (i + 1 < n && x[i] != v) ++i;
+  return i;
+}
+
+// Calls f(i) for `count` entries in vectors of doubles from two arrays, the last filled up with
+// `rest` and `beside`.
+template <class T, class F>
+INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
+  constexpr int W = kWidth<double>;
+  int64_t i = 0;
+  for (; i + W <= count; i += W) f(load_wide(x + i), load_wide(y + i));
+  if (i == count) return;
+  T last[W], last_beside[W];
+  for (int j = 0; j < W; ++j) {
+    last[j] = i + j < count ? x[i + j] : rest;
+    last_beside[j] = i + j < count ? y[i + j] : beside;
+  }
+  f(load_wide(last), load_wide(last_beside));
 }
 
 struct LogitsAtPlaces;
 
 template <class T>
 TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
-  constexpr int W = kWidth<double>;
   const auto [t, places, count] = target;
-  TargetRow row;
   const T max = row_max(x, n);
-  while (row.top + 1 < n && x[row.top] != max) ++row.top;
+  TargetRow row;
+  row.top = position_of(x, n, max);
   if (places) {
     T* found = scratch<T, LogitsAtPlaces>(count + 1);
     for (int64_t k = 0; k < count; ++k) {
@@ -35,31 +78,14 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
     row.own = t[row.top];
   }
   const vec<double> m = splat(double(max)), none = splat(0.0);
-  vec<double> sum = none, low = none, below = none, below_low = none;
-  const auto add = [&](vec<double> share, vec<double> entry) INLINE_LAMBDA {
-    vec<double> next, error;
-    two_sum(sum, share, next, error);
-    low = low + error;
-    sum = next;
-    const vec<double> gap = (share == none) | (entry == m) ? none : m - entry;
-    const vec<double> term = share * gap;
-    two_sum(below, term, next, error);
-    below_low = below_low + (error + product_error(share, gap, term));
-    below = next;
-  };
-  int64_t i = 0;
-  for (; i + W <= count; i += W) add(load_wide(t + i), load_wide(x + i));
-  for (; i < count; ++i) {
-    vec<double> share = none, entry = none;
-    share[0] = t[i];
-    entry[0] = x[i];
-    add(share, entry);
-  }
-  row.others = (gathered(sum, low) + Pair{-row.own, 0}).hi;
-  row.below = gathered(below, below_low).hi;
-  // What is infinite has no low part.
-  const double plain = fold(below, kSum)[0];
-  if (!(plain - plain == 0)) row.below = plain;
+  LaneSum<T> mass, below;
+  for_wide_pairs(t, x, count, T(0), max, [&](vec<double> share, vec<double> entry) INLINE_LAMBDA {
+    mass.add(share, none);
+    const vec<double> gap = (share == none) | (entry == m) ? none : m - entry, term = share * gap;
+    below.add(term, product_error(share, gap, term));
+  });
+  row.others = (mass.total() + Pair{-row.own, 0}).hi;
+  row.below = below.total().hi;
   return row;
 }
 
@@ -67,10 +93,18 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
 template <class T>
 void subtract(T* y, const TargetOfRow<T>& target, double w) {
   const auto [t, places, count] = target;
-  if (places)
+  if (places) {
     for (int64_t k = 0; k < count; ++k) y[places[k]] = T(double(y[places[k]]) - w * double(t[k]));
-  else
-    for (int64_t i = 0; i < count; ++i) y[i] = T(double(y[i]) - w * double(t[i]));
+    return;
+  }
+  const vec<T> hi = splat(T(w)), lo = splat(T(w - double(T(w))));
+  for_groups<T>(count, [&, t = t](auto size, int64_t i, int here) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(y + i, here, splat(T(0)));
+    const group<T, K> of = load_group<K>(t + i, here, splat(T(0)));
+    EACH v.v[k] = fma(-lo, of.v[k], fma(-hi, of.v[k], v.v[k]));
+    store_group(y + i, here, v);
+  });
 }
 
 // Against rows of probabilities or counts: sum of t (-log p), and (sum of t) p - t, of which the
