@@ -163,7 +163,7 @@ inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, b
 inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,
                               nb::handle weights, nb::handle loss, nb::handle gradient, int axis,
                               double scale, double z_loss, const SparseRows& sparse = {},
-                              bool all_count = false) {
+                              bool all_count = false, double smoothing = 0) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
       w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
       starts(sparse.starts, "starts"), places(sparse.places, "places");
@@ -214,13 +214,14 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.places = reinterpret_cast<const int64_t*>(places.array.data);
   job.weights = reinterpret_cast<const double*>(w.array.data);
   job.scale = scale;
+  job.smoothing = smoothing;
   job.z_loss = z_loss;
   job.loss = reinterpret_cast<double*>(l.array.data);
   job.all_count = all_count;
   if (job.labels && !all_count && !are_classes(job.labels, slices, plan.job.n, false))
     refuse("target", "less than the number of classes");
-  if (job.targets && plan.job.x.along != item_size(plan.job.dtype))
-    refuse("axis", "the last where target holds probabilities");
+  if ((job.targets || smoothing != 0) && plan.job.x.along != item_size(plan.job.dtype))
+    refuse("axis", "the last where target holds probabilities, or is smoothed");
   if (job.starts) check_sparse(job.starts, slices, job.places, targeted, plan.job.n);
   return job;
 }

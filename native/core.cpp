@@ -127,12 +127,13 @@ NB_MODULE(_core, m) {
   m.def("logit", [](H x, H out) { elementwise(Op::logit, x, out); }, "x"_a, "out"_a);
   m.def(
       "cross_entropy",
-      [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {
-        run(planned_losses(logits, target, nb::none(), weights, loss, gradient, axis, scale,
-                           z_loss));
+      [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss,
+         double smoothing) {
+        run(planned_losses(logits, target, nb::none(), weights, loss, gradient, axis, scale, z_loss,
+                           {}, false, smoothing));
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
-      "scale"_a = 1.0, "z_loss"_a = 0.0);
+      "scale"_a = 1.0, "z_loss"_a = 0.0, "smoothing"_a = 0.0);
   m.def(
       "cross_entropy_soft",
       [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss) {

@@ -142,6 +142,7 @@ struct LossJob {
   const double* weights = nullptr;  // of the slices; null for 1
   bool all_count = false;           // no label is -1, and there are no weights
   double scale = 1;                 // of all of them
+  double smoothing = 0;             // the part of each label that all classes share
   double z_loss = 0;                // adds (sum of the target) logsumexp^2
   double* loss = nullptr;           // of each slice; or else
   double* sums = nullptr;           // those of each bundle added up

@@ -23,9 +23,78 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
       round_to(*(D*)(data + places[i]), entry[i]);
 }
 
-// What labels make of a target, from how far their entries are below the largest.
-INLINE TargetLanes label_target(vec<double> below) {
-  return {below, splat(1.0), splat(0.0), splat(1.0)};
+// A sum of non-negative numbers in lanes, and what rounding took from each: of what ends as a float
+// nothing that matters.
+template <class T>
+struct LaneSum {
+  vec<double> sum{}, low{};
+
+  INLINE void add(vec<double> term, vec<double> term_low) {
+    if constexpr (sizeof(T) == 4) {
+      sum = sum + term;
+    } else {
+      vec<double> next, error;
+      two_sum(sum, term, next, error);
+      low = low + (error + term_low);
+      sum = next;
+    }
+  }
+  INLINE Pair total() const {
+    const double plain = fold(sum, kSum)[0];
+    // What is infinite has no low part.
+    if (sizeof(T) == 4 || !(plain - plain == 0)) return {plain, 0};
+    Pair total = {0, 0};
+    for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
+    return total;
+  }
+};
+
+// Calls f(i) for `count` entries in vectors of doubles from two arrays, the last filled up with
+// `rest` and `beside`.
+template <class T, class F>
+INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
+  constexpr int W = kWidth<double>;
+  int64_t i = 0;
+  for (; i + W <= count; i += W) f(load_wide(x + i), load_wide(y + i));
+  if (i == count) return;
+  T last[W], last_beside[W];
+  for (int j = 0; j < W; ++j) {
+    last[j] = i + j < count ? x[i + j] : rest;
+    last_beside[j] = i + j < count ? y[i + j] : beside;
+  }
+  f(load_wide(last), load_wide(last_beside));
+}
+
+// The sum of how far entries are below the largest.
+template <class T>
+double sum_of_gaps(const T* x, int64_t n) {
+  const T max = row_max(x, n);
+  const vec<double> m = splat(double(max)), none = splat(0.0);
+  LaneSum<T> sum;
+  for_wide_pairs(x, x, n, max, max, [&](vec<double> entry, vec<double>) INLINE_LAMBDA {
+    sum.add(entry == m ? none : m - entry, none);
+  });
+  return sum.total().hi;
+}
+
+// What all of them lose where labels are smoothed.
+template <class T>
+struct Lowered {
+  vec<T> by, by_lo;
+
+  INLINE vec<T> operator()(vec<T> p) const { return (p - by) - by_lo; }
+};
+
+// y -= w
+template <class T>
+void lower(T* y, int64_t n, double w) {
+  const Lowered<T> lowered = {splat(T(w)), splat(T(w - double(T(w))))};
+  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+    constexpr int K = decltype(size)::value;
+    group<T, K> v = load_group<K>(y + i, count, splat(T(0)));
+    EACH v.v[k] = lowered(v.v[k]);
+    store_group(y + i, count, v);
+  });
 }
 
 // Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
@@ -41,7 +110,7 @@ INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known
   for (int h = 0; h < H; ++h) {
     const int j = k * H + h;
     below[h] = entry[h] == known[h].max ? splat(0.0) : known[h].max - entry[h];
-    slices.store_losses(j, known[h], label_target(below[h]), slices.weights(j));
+    slices.store_losses(j, known[h], slices.label_target(j, below[h]), slices.weights(j));
   }
   if (!slices.derives()) return own;
   State unit;
@@ -52,9 +121,10 @@ INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known
   for (int h = 0; h < H; ++h) {
     const NoteLanes& s = known[h];
     const int j = k * H + h;
+    const TargetLanes t = slices.label_target(j, below[h]);
     const vec<double> w = slices.weights(j);
-    p[h] = below[h] == 0 ? slices.at_largest(s, label_target(below[h]), w)
-                         : p[h] * unscale * s.top * slices.factors(j, s) - w;
+    p[h] = below[h] == 0 ? slices.at_largest(s, t, w)
+                         : p[h] * unscale * s.top * slices.factors(j, s) - w * t.own;
   }
   narrowed(p, gradient);
   return gradient.v[0];
@@ -108,6 +178,7 @@ struct LabelLanes {
   static constexpr int H = kWide<T, 1>;
 
   ScaleLanes<T> scale;
+  Lowered<T> lowered;
   vec<T> gradient;
 
   template <int K>
@@ -119,13 +190,39 @@ struct LabelLanes {
     gradient = take_labels<T>(slices, k, known, own);
     for (int h = 0; h < H; ++h) factor[h] = slices.factors(k * H + h, known[h]);
     scale = lanes.scale(k, reciprocal, factor);
+    vec<double> by[H], rest[H];
+    group<T, 1> hi, lo;
+    for (int h = 0; h < H; ++h) by[h] = slices.weights(k * H + h) * slices.share();
+    narrowed(by, hi);
+    widen(hi, rest);
+    for (int h = 0; h < H; ++h) rest[h] = by[h] - rest[h];
+    narrowed(rest, lo);
+    lowered = {hi.v[0], lo.v[0]};
   }
 };
+
+// The sums of how far the entries of a tile's rows are below the largest.
+template <class T, int K>
+void sum_gaps(const T* turned, int64_t n, const SliceLanes<T, K, false>& lanes, double* gaps) {
+  constexpr int W = kWidth<T>, H = kWide<T, 1>;
+  const vec<double> none = splat(0.0);
+  LaneSum<T> sum[K * H];
+  vec<double> m[K * H];
+  EACH lanes.largest_of(k, m + k * H);
+  for (int64_t i = 0; i < n * K; ++i) {
+    const int at = int(i % K) * H;
+    vec<double> entry[H];
+    widen(single<T>(load(turned + i * W)), entry);
+    for (int h = 0; h < H; ++h)
+      sum[at + h].add(entry[h] == m[at + h] ? none : m[at + h] - entry[h], none);
+  }
+  for (int j = 0; j < K * H; ++j) store(gaps + j * kWidth<double>, sum[j].sum + sum[j].low);
+}
 
 // Rows at x whose labels are looked for in the lanes of a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
 template <int K, class D, class T>
-bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
+bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
   constexpr int W = kWidth<T>, columns = K * W;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, first = slices.first;
@@ -139,6 +236,8 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
   EACH label[k] = labels_of<T>(slices, k), own.v[k] = splat(T(0));
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
+  const bool smoothed = slices.job.smoothing != 0;
+  if (smoothed) sum_gaps<T, K>(turned, n, lanes, slices.gaps);
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
   rows.meanwhile = beside_tile<K, D, T>(softmax, first, lanes.count,
                                         outgoing || !y ? nullptr : (char*)slices.gradient<D>(0));
@@ -152,9 +251,11 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
   }
   group<T, K> slope;
   ScaleLanes<T> scale[K];
+  Lowered<T> lowered[K];
   EACH {
     const LabelLanes<T> labelled(slices, lanes, k, own.v[k]);
     scale[k] = labelled.scale;
+    lowered[k] = labelled.lowered;
     slope.v[k] = labelled.gradient;
   }
   if (outgoing) {
@@ -162,11 +263,11 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
     y = outgoing->room(y);
   }
   columns_to_rows(turned, columns, n, lanes.count, y, [&](int k) INLINE_LAMBDA {
-    return [scale = scale[k], here = label[k], slope = slope.v[k]](int64_t j, vec<T> e)
-               INLINE_LAMBDA {
-                 const vec<T> p = scale(e);
-                 return here == bits<T>(j) ? slope : p;
-               };
+    return [scale = scale[k], lowered = lowered[k], smoothed, here = label[k], slope = slope.v[k]](
+               int64_t j, vec<T> e) INLINE_LAMBDA {
+      const vec<T> p = smoothed ? lowered(scale(e)) : scale(e);
+      return here == bits<T>(j) ? slope : p;
+    };
   });
   return true;
 }
@@ -174,7 +275,7 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
 // The same in as many vectors as rows of this length want; false also where it would not pay to
 // look at all entries.
 template <class D, class T = D>
-bool short_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
+bool short_label_losses(LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
   constexpr int64_t longest = 64;
   constexpr bool widens = !std::is_same_v<D, T>;
   const Job& softmax = slices.softmax;
@@ -198,9 +299,15 @@ void label_losses(LossGroup& slices) {
   LabelGroup<D, T> labelled(slices);
   const Operand &x = softmax.x, &y = softmax.y;
   labelled.look_up();
+  if constexpr (std::is_same_v<D, T>)
+    for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
+      slices.gaps[i] = sum_of_gaps(slices.logits<T>(i), softmax.n);
   slices.run_softmax<D, T>();
   labelled.finish();
   if (!slices.derives()) return;
+  if constexpr (std::is_same_v<D, T>)
+    for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
+      lower(slices.gradient<T>(i), softmax.n, slices.weight[i] * slices.share());
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
     slices.find_labels(y, labelled.places);
   labelled.mend(y.data);

@@ -47,6 +47,8 @@ struct LossGroup {
   SliceNotes notes;
   alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
       factor[kLossGroup], weight[kLossGroup];
+  // Where labels are smoothed, the sums of how far entries are below the largest.
+  alignas(64) double gaps[kLossGroup];
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number, double* losses)
       : job(of), softmax(copy), first(begin), count(number), loss(losses) {
@@ -126,6 +128,20 @@ struct LossGroup {
   // What multiplies their probabilities.
   INLINE vec<double> factors(int j, const NoteLanes& s) const {
     return job.z_loss == 0 ? weights(j) : weights(j) * z_factor(job.z_loss, s);
+  }
+
+  // Of a smoothed label, what each class has.
+  double share() const { return job.smoothing / double(softmax.n); }
+
+  // What labels make of the targets of vector j, from how far their entries are below the largest.
+  INLINE TargetLanes label_target(int j, vec<double> below) const {
+    if (job.smoothing == 0) return {below, splat(1.0), splat(0.0), splat(1.0)};
+    const double rest = 1 - job.smoothing;
+    // A term with factor 0 is 0, whatever its logit.
+    const vec<double> at_label = rest > 0 ? rest * below : splat(0.0),
+                      all = load(gaps + j * kWidth<double>);
+    return {at_label + share() * all, splat(1.0), splat(job.smoothing - share()),
+            splat(rest + share())};
   }
 
   // The losses of vector j, whose weights are w.

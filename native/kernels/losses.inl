@@ -8,32 +8,6 @@ struct TargetRow {
   double below = 0;   // the sum of t (max - x)
 };
 
-// A sum of non-negative numbers in lanes, and what rounding took from each: of what ends as a float
-// nothing that matters.
-template <class T>
-struct LaneSum {
-  vec<double> sum{}, low{};
-
-  INLINE void add(vec<double> term, vec<double> term_low) {
-    if constexpr (sizeof(T) == 4) {
-      sum = sum + term;
-    } else {
-      vec<double> next, error;
-      two_sum(sum, term, next, error);
-      low = low + (error + term_low);
-      sum = next;
-    }
-  }
-  INLINE Pair total() const {
-    const double plain = fold(sum, kSum)[0];
-    // What is infinite has no low part.
-    if (sizeof(T) == 4 || !(plain - plain == 0)) return {plain, 0};
-    Pair total = {0, 0};
-    for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
-    return total;
-  }
-};
-
 // Where the first entry that equals v is, of n among which there is one.
 template <class T>
 int64_t position_of(const T* x, int64_t n, T v) {
@@ -41,22 +15,6 @@ int64_t position_of(const T* x, int64_t n, T v) {
   while (i + kWidth<T> <= n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
   while (i + 1 < n && x[i] != v) ++i;
   return i;
-}
-
-// Calls f(i) for `count` entries in vectors of doubles from two arrays, the last filled up with
-// `rest` and `beside`.
-template <class T, class F>
-INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
-  constexpr int W = kWidth<double>;
-  int64_t i = 0;
-  for (; i + W <= count; i += W) f(load_wide(x + i), load_wide(y + i));
-  if (i == count) return;
-  T last[W], last_beside[W];
-  for (int j = 0; j < W; ++j) {
-    last[j] = i + j < count ? x[i + j] : rest;
-    last_beside[j] = i + j < count ? y[i + j] : beside;
-  }
-  f(load_wide(last), load_wide(last_beside));
 }
 
 struct LogitsAtPlaces;
@@ -154,8 +112,8 @@ void run_group(LossGroup& group) {
 
 struct WidenedRows;
 
-// Against rows of probabilities or counts, groups of 16-bit slices as rows of floats in a scratch
-// buffer, in place of the logits and the gradient.
+// Where a gradient is more than a softmax and a label, groups of 16-bit slices as rows of floats in
+// a scratch buffer, in place of the logits and the gradient.
 template <class D>
 class WidenedLosses {
   const LossJob& job_;
@@ -188,7 +146,9 @@ class WidenedLosses {
       gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
-    if (job_.starts)
+    if (job_.labels)
+      wide_.labels = job_.labels + first;
+    else if (job_.starts)
       wide_.starts = job_.starts + first;
     else
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
@@ -331,10 +291,11 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
 template <class D, class T>
 void run_losses(const LossJob& job, int64_t begin, int64_t end) {
   if constexpr (!std::is_same_v<D, T>) {
-    if (!job.labels) return run_losses_by<WidenedLosses<D>>(job, begin, end);
+    if (!job.labels || job.smoothing != 0) return run_losses_by<WidenedLosses<D>>(job, begin, end);
   } else {
     const Job& softmax = job.softmax;
-    if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count) {
+    if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count &&
+        job.smoothing == 0) {
       if (softmax.traversal == Traversal::batches)
         return run_losses_by<StreamedRowLosses<T, StreamedBatches<T, Scale<T>>>>(job, begin, end);
       if constexpr (sizeof(T) == 4)

@@ -51,6 +51,11 @@ class Target:
         return self.labels is not None and not self.smoothing
 
     @property
+    def whole_labels(self) -> bool:
+        """Whether no rows need to be made where the axis is the last: kernels smooth labels."""
+        return self.labels is not None and (not self.smoothing or self.class_weight is None)
+
+    @property
     def plain_counts(self) -> bool:
         """Whether sparse rows are as they are wanted, and need not be written out."""
         sparse = self.labels is None and not isinstance(self.matrix, np.ndarray)
@@ -109,12 +114,14 @@ class Target:
             kernel = kernel_for(logits.dtype, kernels, "cross_entropy_counts")
             kernel(logits, *self.counts(part, wide), weights, losses, gradient, scale, z_loss)
             return
-        if self.labels is not None and not self.smoothing:
+        options: list[float] = [-1, scale, z_loss]
+        if self.labels is not None and self.whole_labels:
             name, target = "cross_entropy", self.labels[part]
+            options.append(self.smoothing)
         else:
             name, target = "cross_entropy_soft", self.rows(part, wide)
         kernel = kernel_for(logits.dtype, kernels, name)
-        kernel(logits, target, weights, losses, gradient, -1, scale, z_loss)
+        kernel(logits, target, weights, losses, gradient, *options)
 
 
 def read_logits(logits: npt.ArrayLike, axis: int, name: str = "logits") -> tuple[Array, int]:

@@ -172,9 +172,10 @@ def each_loss(
 ) -> Array:
     """Return the weighted loss of each slice, and write the gradient."""
     losses = np.zeros(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
-    if target.plain_labels:
+    if target.plain_labels or (target.whole_labels and axis == x.ndim - 1):
         kernel = kernel_for(x.dtype, kernels, "cross_entropy")
-        kernel(x, target.labels, target.weights, losses, gradient, axis, scale, z_loss)
+        options = axis, scale, z_loss, target.smoothing
+        kernel(x, target.labels, target.weights, losses, gradient, *options)
         return losses
     rows = rows_along(x, axis)
     slopes = None if gradient is None else np.ascontiguousarray(rows_along(gradient, axis))

@@ -36,16 +36,18 @@ def cross_entropy(
     axis: int = -1,
     scale: float = 1.0,
     z_loss: float = 0.0,
+    smoothing: float = 0.0,
 ) -> None:
     """Write weight * -log(p[target]) of each slice, and its gradient weight * (p - one-hot).
 
     A slice whose target is -1 does not count. With z_loss, z_loss * logsumexp**2 is added before
-    the weight; scale multiplies all weights.
+    the weight; scale multiplies all weights. All classes share the part `smoothing` of a target.
     """
     weight = np.full(target.size, scale) if weights is None else weights * scale
     weight = np.where(target >= 0, weight, 0)
     label = np.maximum(target, 0)[:, None]
-    each_row_block(label_loss, logits, label, weight, loss, gradient, axis, z_loss)
+    function = partial(smoothed_loss, smoothing=smoothing) if smoothing else label_loss
+    each_row_block(function, logits, label, weight, loss, gradient, axis, z_loss)
 
 
 def cross_entropy_soft(
@@ -156,6 +158,15 @@ def label_loss(state: State, label: Array) -> tuple[Array, Array, Array]:
     own = np.where(state.top == label, -others, own - 1)
     np.put_along_axis(slopes, label, own, axis=-1)
     return surprise(state, (at_label[0], at_label[1])), slopes, np.ones_like(own)
+
+
+def smoothed_loss(state: State, label: Array, smoothing: float) -> tuple[Array, Array, Array]:
+    """Return the loss of each row's smoothed label, its gradient, and 1."""
+    slopes, _ = state.probabilities()
+    target = np.full_like(slopes, smoothing / slopes.shape[1])
+    own = 1 - smoothing + smoothing / slopes.shape[1]
+    np.put_along_axis(target, label, own, axis=-1)
+    return soft_loss(state, target)
 
 
 def soft_loss(state: State, target: Array) -> tuple[Array, Array, Array]:
