@@ -158,6 +158,19 @@ inline bool are_classes(const int64_t* labels, int64_t count, int64_t classes, b
   return fit;
 }
 
+// The sums of contiguous rows; nan where an entry is negative or nan.
+inline void target_sums(nb::handle rows, nb::handle out) {
+  const Given x(rows, "rows"), sums(out, "out");
+  if (x.array.dims != 2 || !PyArray_IS_C_CONTIGUOUS(x.object)) refuse("rows", "contiguous rows");
+  const int64_t count = x.array.shape[0], n = x.array.shape[1];
+  refuse_unless(sums, "out", NPY_DOUBLE, count);
+  const Kernels& kernels = chosen_kernels();
+  parallel_for(count, n, [&](int64_t begin, int64_t end) {
+    kernels.target_sums(x.array.dtype, x.array.data, n, begin, end,
+                        reinterpret_cast<double*>(sums.array.data));
+  });
+}
+
 // Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at
 // unless it was seen before that `all_count`: nothing else keeps the kernels within the logits.
 inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,

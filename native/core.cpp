@@ -142,6 +142,7 @@ NB_MODULE(_core, m) {
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
       "scale"_a = 1.0, "z_loss"_a = 0.0);
+  m.def("target_sums", &target_sums, "rows"_a, "out"_a);
   m.def("focal_loss", &focal, "logits"_a, "target"_a, "weights"_a.none(), "loss"_a,
         "gradient"_a.none(), "scale"_a, "gamma"_a);
   m.def("kl_divergence", &divergence, "p_logits"_a, "q_logits"_a, "temperature"_a.none(), "loss"_a,

@@ -216,6 +216,8 @@ struct Kernels {
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
   // Whether all labels are less than `classes`; if `counts`, also not negative.
   bool (*are_classes)(const int64_t* labels, int64_t count, int64_t classes, bool counts);
+  // The sums of contiguous rows begin .. end - 1 of a target; nan where one is no distribution.
+  void (*target_sums)(DType, const char* rows, int64_t n, int64_t begin, int64_t end, double* sums);
   // Rows begin .. end - 1 filtered, or drawn from (sampling.inl).
   void (*sampling)(const SamplingJob&, int64_t begin, int64_t end);
   // Rows, or of a transposed product groups of columns, begin .. end - 1 (sparse.inl).

@@ -1,5 +1,24 @@
 // The losses of all slices of a job, and against rows of probabilities or counts.
 
+// The sum of a row of a target; nan where an entry is negative or nan.
+template <class T, class D>
+double sum_of_target(const D* t, int64_t n) {
+  constexpr int W = kWidth<T>, H = kWide<T, 1>;
+  vec<double> sum[H] = {};
+  vec<bits<T>> wrong{};
+  const auto add = [&](vec<T> v) INLINE_LAMBDA {
+    vec<double> wide[H];
+    widen(single<T>(v), wide);
+    for (int h = 0; h < H; ++h) sum[h] = sum[h] + wide[h];
+    wrong |= ~(v >= splat(T(0)));
+  };
+  int64_t i = 0;
+  for (; i + W <= n; i += W) add(load_widened(t + i));
+  if (i < n) add(load_entries<1, T>(t + i, int(n - i)).v[0]);
+  for (int h = 1; h < H; ++h) sum[0] = sum[0] + sum[h];
+  return any_set<T>(wrong) ? std::numeric_limits<double>::quiet_NaN() : fold(sum[0], kSum)[0];
+}
+
 // A row's target t seen beside its logits.
 struct TargetRow {
   int64_t top = 0;    // the position of one largest entry

@@ -110,6 +110,15 @@ static void losses(const LossJob& job, int64_t begin, int64_t end) {
              [&](auto d, auto t) { run_losses<decltype(d), decltype(t)>(job, begin, end); });
 }
 
+static void target_sums(DType dtype, const char* rows, int64_t n, int64_t begin, int64_t end,
+                        double* sums) {
+  with_types(dtype, [&](auto d, auto t) {
+    using D = decltype(d);
+    for (int64_t i = begin; i < end; ++i)
+      sums[i] = sum_of_target<decltype(t)>((const D*)rows + i * n, n);
+  });
+}
+
 static void sampling(const SamplingJob& job, int64_t begin, int64_t end) {
   job.dtype == DType::f32 ? run_sampling<float>(job, begin, end)
                           : run_sampling<double>(job, begin, end);
@@ -143,6 +152,6 @@ static void layer_classes(const LayerJob& job, int64_t begin, int64_t end) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {SOFTMAX_NAME,  run,    reduce,      finish,       map,
-                         elements,      losses, are_classes, sampling,     sparse,
-                         sparse_groups, grams,  layer_rows,  layer_classes};
+const Kernels kernels = {SOFTMAX_NAME, run,           reduce,      finish,      map,
+                         elements,     losses,        are_classes, target_sums, sampling,
+                         sparse,       sparse_groups, grams,       layer_rows,  layer_classes};

@@ -95,7 +95,7 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
         part = slice(start, min(start + step, n_rows))
         logits = layer.logits(part, classes, chunk)
         slopes = None if layer.grad_x is None else logits
-        layer.target.write_losses(kernels, logits, part, losses[part], slopes, scale, z_loss)
+        layer.target.write_losses(logits, part, losses[part], slopes, scale, z_loss)
         layer.add_gradients(part, classes, logits)
     return losses
 

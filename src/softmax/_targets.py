@@ -7,7 +7,6 @@ of t (-log p), which the kernels know by label or by row.
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,12 @@ from softmax._inputs import (
     normalize_axes,
     refuse_mask,
 )
+from softmax._kernels import kernels
 from softmax.maxima import as_number
 
 IgnoreIndex = int | Collection[int] | None
 REDUCTIONS = "none", "sum", "mean"
 BLOCK_ENTRIES = 1 << 20  # of logits that are widened, or get rows of targets, at a time
-CHECKED_ENTRIES = 1 << 18  # of probabilities at a time: their float64 copies stay in the cache
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,6 @@ class Target:
 
     def write_losses(
         self,
-        kernels: ModuleType,
         logits: Array,
         part: slice,
         losses: Array,
@@ -279,24 +277,24 @@ def check_probabilities(matrix: Array, shape: tuple[int, ...]) -> Array:
 
     `shape` is that of the slices, to name the one that is wrong.
     """
-    counted = np.ones(len(matrix), np.bool_)
     coarse = as_floating(matrix[:0], "target").dtype
     tolerance = math.sqrt(np.finfo(coarse).eps if coarse.kind == "f" else 2**-7)
-    step = max(1, CHECKED_ENTRIES // max(1, matrix.shape[1]))
-    for start in range(0, len(matrix), step):
-        rows = matrix[start : start + step].astype(np.float64)
-        sums = rows.sum(axis=1)
-        negative = np.logical_or.reduce(~(rows >= 0), axis=1)
-        wrong = negative | ~((abs(sums - 1) <= tolerance) | (sums == 0))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            place = ", ".join(str(int(i)) for i in np.unravel_index(start + row, shape or (1,)))
-            what = "is negative or nan somewhere and " if negative[row] else ""
-            raise ValueError(
-                "target must be integer labels or probabilities, at least 0, that sum to 1, "
-                f"but row [{place}] {what}sums to {sums[row]!s}"
-            )
-        counted[start : start + step] = sums > 0
+    sums = np.empty(len(matrix))
+    kernel = kernel_for(coarse, kernels, "target_sums")
+    for part in row_blocks(*matrix.shape):
+        kernel(np.ascontiguousarray(as_floating(matrix[part], "target")), sums[part])
+    if not matrix.shape[1]:
+        sums[:] = 0
+    wrong = ~((abs(sums - 1) <= tolerance) | (sums == 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        place = ", ".join(str(int(i)) for i in np.unravel_index(row, shape or (1,)))
+        what = "is negative or nan somewhere and " if np.isnan(sums[row]) else ""
+        raise ValueError(
+            "target must be integer labels or probabilities, at least 0, that sum to 1, "
+            f"but row [{place}] {what}sums to {matrix[row].astype(np.float64).sum()!s}"
+        )
+    counted: Array = sums > 0
     return counted
 
 

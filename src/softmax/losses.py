@@ -182,7 +182,7 @@ def each_loss(
     for part in row_blocks(*rows.shape):
         block = np.ascontiguousarray(rows[part])
         slope = None if slopes is None else slopes[part]
-        target.write_losses(kernels, block, part, losses[part], slope, scale, z_loss)
+        target.write_losses(block, part, losses[part], slope, scale, z_loss)
     if gradient is not None and slopes is not None and not np.may_share_memory(slopes, gradient):
         moved = np.moveaxis(gradient, axis, -1)
         moved[...] = slopes.reshape(moved.shape)

@@ -28,6 +28,7 @@ from softmax._reference.losses import (
     cross_entropy_counts,
     cross_entropy_soft,
     focal_loss,
+    target_sums,
 )
 from softmax._reference.maxima import cumulative_logsumexp, mellowmax, smooth_max
 from softmax._reference.sampling import filter_logits, sample
@@ -85,6 +86,7 @@ __all__ = [
     "softmax_vjp",
     "softplus",
     "solve_blocks",
+    "target_sums",
     "weighted_grams",
 ]
 
