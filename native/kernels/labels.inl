@@ -49,20 +49,18 @@ struct LaneSum {
   }
 };
 
-// Calls f(i) for `count` entries in vectors of doubles from two arrays, the last filled up with
+// Calls f with vectors of doubles from two arrays of `count` entries, the last filled up with
 // `rest` and `beside`.
 template <class T, class F>
 INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
-  constexpr int W = kWidth<double>;
-  int64_t i = 0;
-  for (; i + W <= count; i += W) f(load_wide(x + i), load_wide(y + i));
-  if (i == count) return;
-  T last[W], last_beside[W];
-  for (int j = 0; j < W; ++j) {
-    last[j] = i + j < count ? x[i + j] : rest;
-    last_beside[j] = i + j < count ? y[i + j] : beside;
+  constexpr int H = kWide<T, 1>;
+  for (int64_t i = 0; i < count; i += kWidth<T>) {
+    const int here = int(std::min<int64_t>(count - i, kWidth<T>));
+    vec<double> first[H], second[H];
+    widen(load_group<1>(x + i, here, splat(rest)), first);
+    widen(load_group<1>(y + i, here, splat(beside)), second);
+    for (int h = 0; h < H; ++h) f(first[h], second[h]);
   }
-  f(load_wide(last), load_wide(last_beside));
 }
 
 // The sum of how far entries are below the largest.

@@ -27,13 +27,15 @@ struct TargetRow {
   double below = 0;   // the sum of t (max - x)
 };
 
-// Where the first entry that equals v is, of n among which there is one.
+// Where the first entry that equals v is, of n among which there is one; without a branch that
+// nobody can foretell.
 template <class T>
 int64_t position_of(const T* x, int64_t n, T v) {
-  int64_t i = 0;
-  while (i + kWidth<T> <= n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
-  while (i + 1 < n && x[i] != v) ++i;
-  return i;
+  int64_t i = 0, found = n - 1;
+  while (i + kWidth<T> < n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
+  for (int64_t j = std::min<int64_t>(i + kWidth<T>, n) - 1; j >= i; --j)
+    found = x[j] == v ? j : found;
+  return found;
 }
 
 struct LogitsAtPlaces;
