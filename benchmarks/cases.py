@@ -20,7 +20,8 @@ DTYPES = {
 }
 LAST, FIRST = -1, 0
 FILTERS = ("top_k", "top_p", "min_p")
-VARIANTS = ("plain", "masked", "tempered", "weighted", *FILTERS, "sweep")
+TARGETS = ("smoothed", "soft")  # of a loss: labels with label_smoothing, and probabilities
+VARIANTS = ("plain", "masked", "tempered", "weighted", *TARGETS, *FILTERS, "sweep")
 
 # Call overhead, then rows that fit each cache, then batches of long, middling and short rows,
 # then the axis that is not contiguous.
@@ -85,7 +86,9 @@ OPERATIONS = {
     "log_softmax": Operation("copy", SLICES, ("masked", "tempered")),
     "logsumexp": Operation("sum", SLICES, ("masked", "weighted")),
     "softmax_vjp": Operation("copy", SLICES),
-    "cross_entropy": Operation("softmax in place", LOSS_SHAPES),
+    "cross_entropy": Operation(
+        "softmax in place", LOSS_SHAPES, TARGETS, variant_shapes=LOSS_SHAPES[1:]
+    ),
     "linear_cross_entropy": Operation("matrix products", LAYER_SHAPES, dtypes=("float32",)),
     "sample": Operation(
         "sum", SAMPLE_SHAPES, ("tempered", *FILTERS), ("float32", "float64"), SAMPLE_SHAPES
@@ -143,6 +146,7 @@ class Arrays:
     top_k = 50
     top_p = 0.9
     min_p = 0.05
+    smoothing = 0.1
 
     def __init__(self, case: Case, **given: object):
         self.case = case
@@ -179,6 +183,13 @@ class Arrays:
     def target(self) -> np.ndarray:
         rows, classes = self.case.shape[0], self.case.shape[-1]
         return np.random.default_rng(4).integers(classes, size=rows)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """A target of probabilities for each row."""
+        scores = self._normal(7, self.x.shape, 1.0).astype(np.result_type(self.dtype, np.float32))
+        np.exp(scores, out=scores)
+        return (scores / scores.sum(axis=-1, keepdims=True)).astype(self.dtype)
 
     @cached_property
     def features(self) -> np.ndarray:

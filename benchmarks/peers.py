@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from benchmarks.cases import Arrays
+from benchmarks.cases import TARGETS, Arrays
 from benchmarks.onnx_runtime import OnnxRuntime
 from benchmarks.peer import ELEMENTWISE, Call, Into, Peer, places
 
@@ -30,7 +30,7 @@ class Ours(Peer):
             (name, variant)
             for name, function in self.functions.items()
             if "out" in inspect.signature(function).parameters
-            for variant in ("plain", "masked", "tempered")
+            for variant in ("plain", "masked", "tempered", *TARGETS)
         )
 
     def _call(self, operation: str, a: Arrays, **options: Any) -> Call:
@@ -56,11 +56,21 @@ class Ours(Peer):
     def softmax_jvp(self, a: Arrays) -> Call:
         return partial(self.package.softmax_jvp, a.x, a.dp, axis=a.axis)
 
-    def cross_entropy(self, a: Arrays, in_place: bool = False) -> Call:
+    def cross_entropy(
+        self, a: Arrays, in_place: bool = False, target: str = "target", **options: Any
+    ) -> Call:
         """The gradient in a new array, or, like the softmax beside it, in that of the logits."""
         x = a.x.copy() if in_place else a.x
-        into = {"out": x} if in_place else {}
-        return partial(self.package.cross_entropy, x, a.target, return_grad=True, **into)
+        if in_place:
+            options["out"] = x
+        loss = self.package.cross_entropy
+        return partial(loss, x, getattr(a, target), return_grad=True, **options)
+
+    def cross_entropy_smoothed(self, a: Arrays, in_place: bool = False) -> Call:
+        return self.cross_entropy(a, in_place, label_smoothing=a.smoothing)
+
+    def cross_entropy_soft(self, a: Arrays, in_place: bool = False) -> Call:
+        return self.cross_entropy(a, in_place, "probabilities")
 
     def sample(self, a: Arrays, **options: Any) -> Call:
         return partial(self.package.sample, a.x, rng=np.random.default_rng(0), **options)
@@ -228,15 +238,21 @@ class PyTorch(Peer):
 
     softmax_jvp = softmax_vjp  # the Jacobian is symmetric
 
-    def cross_entropy(self, a: Arrays) -> Call:
-        x, target = self._differentiable(a.x), self.native(a.target)
-        cross_entropy = self.torch.nn.functional.cross_entropy
+    def cross_entropy(self, a: Arrays, target: str = "target", **options: Any) -> Call:
+        x, wanted = self._differentiable(a.x), self.native(getattr(a, target))
+        cross_entropy = partial(self.torch.nn.functional.cross_entropy, **options)
 
         def forward_backward() -> Any:
-            loss = cross_entropy(x, target)
+            loss = cross_entropy(x, wanted)
             return loss, *self.torch.autograd.grad(loss, x)
 
         return forward_backward
+
+    def cross_entropy_smoothed(self, a: Arrays) -> Call:
+        return self.cross_entropy(a, label_smoothing=a.smoothing)
+
+    def cross_entropy_soft(self, a: Arrays) -> Call:
+        return self.cross_entropy(a, "probabilities")
 
     def cross_entropy_loss(self, a: Arrays) -> Call:
         cross_entropy = self.torch.nn.functional.cross_entropy
@@ -371,6 +387,19 @@ class JAX(Peer):
 
     def cross_entropy(self, a: Arrays) -> Call:
         return self._compiled(a, self.jax.value_and_grad(self._mean_loss), a.x, a.target)
+
+    def cross_entropy_smoothed(self, a: Arrays) -> Call:
+        def loss(x: Any, target: Any) -> Any:
+            uniform = self.jax.nn.logsumexp(x, axis=-1) - x.mean(axis=-1)
+            return ((1 - a.smoothing) * self._losses(x, target) + a.smoothing * uniform).mean()
+
+        return self._compiled(a, self.jax.value_and_grad(loss), a.x, a.target)
+
+    def cross_entropy_soft(self, a: Arrays) -> Call:
+        def loss(x: Any, target: Any) -> Any:
+            return -(target * self.jax.nn.log_softmax(x, axis=-1)).sum(axis=-1).mean()
+
+        return self._compiled(a, self.jax.value_and_grad(loss), a.x, a.probabilities)
 
     def cross_entropy_loss(self, a: Arrays) -> Call:
         return self._compiled(a, self._losses, a.x, a.target)

@@ -323,6 +323,25 @@ def test_soft_cross_entropy_kernel(kernels, family, dtype):
         assert np.max(ulp_error(gradient, exact_gradient, dtype, exact_gradient.scale)) <= 4
 
 
+@pytest.mark.parametrize("smoothing", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("family", [f for f in LOGITS if f != "float extremes"])
+def test_smoothed_cross_entropy_kernel(kernels, family, dtype, smoothing):
+    function = BY_NAME["softmax_vjp"]
+    for K in (1, 2, 10, 60, 100, 1000):
+        logits = np.stack([draw(function, family, K, dtype, seed) for seed in range(20)])
+        labels = np.arange(20) * 7 % K
+        labels[:10] = logits[:10].argmax(-1)
+        target = np.full(logits.shape, smoothing / K)
+        target[np.arange(20), labels] += 1 - smoothing
+        loss, gradient = np.full(20, np.nan), np.full_like(logits, np.nan)
+        kernels.cross_entropy(logits, labels, None, loss, gradient, -1, 1.0, 0.0, smoothing)
+        exact_loss = oracle.cross_entropy_soft(logits, target)
+        exact_gradient = oracle.cross_entropy_soft_gradient(logits, target)
+        assert np.max(ulp_error(loss, exact_loss, dtype)) <= 3
+        assert np.max(ulp_error(gradient, exact_gradient, dtype, exact_gradient.scale)) <= 4
+
+
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("family", [f for f in LOGITS if f != "float extremes"])
 def test_counts_cross_entropy_kernel(kernels, family, dtype):

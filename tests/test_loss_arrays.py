@@ -1,6 +1,7 @@
 """The losses of arrays of all kinds: dtypes, places, neighbours, sizes."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -55,10 +56,10 @@ def test_same_bits_on_any_number_of_threads(kernels):
 
 
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "weighted", "smoothed"])
 @pytest.mark.parametrize("classes", [3, 10, 25, 100, 129, 500, 2100])
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss):
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_same_bits_alone_or_among_many(kernels, dtype, classes, kind, z_loss):
     rng = np.random.default_rng(classes)
     logits = rng.normal(0, 3, (7, 11, classes)).astype(dtype)
     logits[0] = odd_rows(11, classes, dtype)
@@ -66,13 +67,17 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss
     logits[5, 5, 0] = np.nan
     target = rng.integers(classes, size=(7, 11))
     target[2] = target[6, 10] = -100
-    class_weight = rng.random(classes) if weighted else None
+    options = {
+        "plain": {},
+        "weighted": {"class_weight": rng.random(classes)},
+        "smoothed": {"label_smoothing": 0.1},
+    }[kind]
 
     def bits(logits, target, axis=-1, out=None):
         """Return those of each slice's loss and gradient."""
         losses, gradient = sm.cross_entropy(
-            logits, target, axis, class_weight=class_weight, ignore_index=-100,
-            z_loss=z_loss, reduction="none", return_grad=True, out=out,
+            logits, target, axis, ignore_index=-100, z_loss=z_loss, reduction="none",
+            return_grad=True, out=out, **options,
         )  # fmt: skip
         rows = np.moveaxis(gradient, axis, -1).reshape(-1, classes)
         return [(a.tobytes(), b.tobytes()) for a, b in zip(losses.ravel(), rows, strict=True)]
@@ -86,6 +91,21 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, weighted, z_loss
     assert bits(columns, target, 1) == expected
     assert bits(columns, target, 1, out=columns) == expected
     assert bits(rows, labels, out=rows) == expected
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_smoothing_makes_no_rows(kernels, classes):
+    if not kernels.build_info()["native"]:
+        pytest.skip("NumPy makes them")
+    logits = np.random.default_rng(0).standard_normal((1 << 20, classes), np.float32)
+    labels = np.arange(1 << 20) % classes
+    tracemalloc.start()
+    try:
+        sm.cross_entropy(logits, labels, label_smoothing=0.1, return_grad=True, out=logits)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < labels.nbytes + (1 << 20)  # a float64 loss for each label
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 25, 100, 129, 500, 2100])

@@ -369,6 +369,18 @@ def test_bad_input(kernels, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("classes", [1, 3, 16, 17, 40])
+@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float32, np.float64], ids=str)
+def test_no_entry_of_a_distribution_is_overlooked(kernels, dtype, classes):
+    for wrong in (-1.0, nan, 3.0, inf):
+        for at in range(classes):
+            target = np.zeros((2, classes), dtype)
+            target[:, 0] = 1
+            target[1, at] = wrong
+            with pytest.raises(ValueError, match=r"row \[1\]"):
+                sm.cross_entropy(np.zeros((2, classes)), target)
+
+
 def test_rounded_probabilities_are_taken(kernels):
     """What float32 or float16 rounding leaves of a distribution is one."""
     for dtype in (np.float16, np.float32, BFLOAT16):

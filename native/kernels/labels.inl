@@ -23,43 +23,52 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
       round_to(*(D*)(data + places[i]), entry[i]);
 }
 
-// A sum of non-negative numbers in lanes, and what rounding took from each: of what ends as a float
-// nothing that matters.
+// A sum of terms that are not negative, in the lanes and by the tree of all sums (reduce.inl).
 template <class T>
-struct LaneSum {
-  vec<double> sum{}, low{};
+struct TermSum;
 
-  INLINE void add(vec<double> term, vec<double> term_low) {
-    if constexpr (sizeof(T) == 4) {
-      sum = sum + term;
-    } else {
-      vec<double> next, error;
-      two_sum(sum, term, next, error);
-      low = low + (error + term_low);
-      sum = next;
-    }
+// Rounding takes nothing from it that matters for what ends as a float.
+template <>
+struct TermSum<float> {
+  Sums<float> sums;
+
+  INLINE TermSum() {}
+  INLINE void add(int m, vec<double> term, vec<double>) { sums.lane[m] = sums.lane[m] + term; }
+  INLINE Pair total() { return sums.total(); }
+};
+
+template <>
+struct TermSum<double> {
+  static constexpr int W = kWidth<double>, M = kLanes / W;
+  vec<double> sum[M] = {}, low[M] = {};
+
+  // With what rounding took from the term.
+  INLINE void add(int m, vec<double> term, vec<double> lost) {
+    vec<double> next, error;
+    two_sum(sum[m], term, next, error);
+    low[m] = low[m] + (error + lost);
+    sum[m] = next;
   }
-  INLINE Pair total() const {
-    const double plain = fold(sum, kSum)[0];
+  INLINE Pair total() {
+    double a[kLanes], b[kLanes];
+    for (int m = 0; m < M; ++m) store(a + m * W, sum[m]), store(b + m * W, low[m]);
+    const Pair total = tree_of_pairs(a, b);
     // What is infinite has no low part.
-    if (sizeof(T) == 4 || !(plain - plain == 0)) return {plain, 0};
-    Pair total = {0, 0};
-    for (int j = 0; j < kWidth<double>; ++j) total = total + Pair{sum[j], low[j]};
-    return total;
+    return a[0] - a[0] == 0 ? total : Pair{a[0], 0};
   }
 };
 
-// Calls f with vectors of doubles from two arrays of `count` entries, the last filled up with
-// `rest` and `beside`.
+// Calls f(m, x, y) with vector m of sixteen entries of two arrays as doubles, the last of which are
+// filled up with `rest` and `beside`.
 template <class T, class F>
 INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
-  constexpr int H = kWide<T, 1>;
-  for (int64_t i = 0; i < count; i += kWidth<T>) {
-    const int here = int(std::min<int64_t>(count - i, kWidth<T>));
-    vec<double> first[H], second[H];
-    widen(load_group<1>(x + i, here, splat(rest)), first);
-    widen(load_group<1>(y + i, here, splat(beside)), second);
-    for (int h = 0; h < H; ++h) f(first[h], second[h]);
+  constexpr int K = kLanes / kWidth<T>, M = kLanes / kWidth<double>;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int here = int(std::min<int64_t>(count - i, kLanes));
+    vec<double> first[M], second[M];
+    widen(load_group<K>(x + i, here, splat(rest)), first);
+    widen(load_group<K>(y + i, here, splat(beside)), second);
+    for (int m = 0; m < M; ++m) f(m, first[m], second[m]);
   }
 }
 
@@ -67,10 +76,10 @@ INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T besi
 template <class T>
 double sum_of_gaps(const T* x, int64_t n) {
   const T max = row_max(x, n);
-  const vec<double> m = splat(double(max)), none = splat(0.0);
-  LaneSum<T> sum;
-  for_wide_pairs(x, x, n, max, max, [&](vec<double> entry, vec<double>) INLINE_LAMBDA {
-    sum.add(entry == m ? none : m - entry, none);
+  const vec<double> most = splat(double(max)), none = splat(0.0);
+  TermSum<T> sum;
+  for_wide_pairs(x, x, n, max, max, [&](int m, vec<double> entry, vec<double>) INLINE_LAMBDA {
+    sum.add(m, entry == most ? none : most - entry, none);
   });
   return sum.total().hi;
 }
@@ -199,24 +208,6 @@ struct LabelLanes {
   }
 };
 
-// The sums of how far the entries of a tile's rows are below the largest.
-template <class T, int K>
-void sum_gaps(const T* turned, int64_t n, const SliceLanes<T, K, false>& lanes, double* gaps) {
-  constexpr int W = kWidth<T>, H = kWide<T, 1>;
-  const vec<double> none = splat(0.0);
-  LaneSum<T> sum[K * H];
-  vec<double> m[K * H];
-  EACH lanes.largest_of(k, m + k * H);
-  for (int64_t i = 0; i < n * K; ++i) {
-    const int at = int(i % K) * H;
-    vec<double> entry[H];
-    widen(single<T>(load(turned + i * W)), entry);
-    for (int h = 0; h < H; ++h)
-      sum[at + h].add(entry[h] == m[at + h] ? none : m[at + h] - entry[h], none);
-  }
-  for (int j = 0; j < K * H; ++j) store(gaps + j * kWidth<double>, sum[j].sum + sum[j].low);
-}
-
 // Rows at x whose labels are looked for in the lanes of a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
 template <int K, class D, class T>
@@ -235,7 +226,7 @@ bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* o
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
   const bool smoothed = slices.job.smoothing != 0;
-  if (smoothed) sum_gaps<T, K>(turned, n, lanes, slices.gaps);
+  for (int i = 0; smoothed && i < slices.count; ++i) slices.gaps[i] = sum_of_gaps(x + i * n, n);
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
   rows.meanwhile = beside_tile<K, D, T>(softmax, first, lanes.count,
                                         outgoing || !y ? nullptr : (char*)slices.gradient<D>(0));

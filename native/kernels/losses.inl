@@ -56,13 +56,15 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
   } else {
     row.own = t[row.top];
   }
-  const vec<double> m = splat(double(max)), none = splat(0.0);
-  LaneSum<T> mass, below;
-  for_wide_pairs(t, x, count, T(0), max, [&](vec<double> share, vec<double> entry) INLINE_LAMBDA {
-    mass.add(share, none);
-    const vec<double> gap = (share == none) | (entry == m) ? none : m - entry, term = share * gap;
-    below.add(term, product_error(share, gap, term));
-  });
+  const vec<double> most = splat(double(max)), none = splat(0.0);
+  TermSum<T> mass, below;
+  for_wide_pairs(t, x, count, T(0), max,
+                 [&](int m, vec<double> share, vec<double> entry) INLINE_LAMBDA {
+                   mass.add(m, share, none);
+                   const vec<double> gap = (share == none) | (entry == most) ? none : most - entry,
+                                     term = share * gap;
+                   below.add(m, term, product_error(share, gap, term));
+                 });
   row.others = (mass.total() + Pair{-row.own, 0}).hi;
   row.below = below.total().hi;
   return row;

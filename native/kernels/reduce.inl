@@ -40,6 +40,18 @@ struct Sums<float> {
   INLINE Pair total() { return {fold(last_lanes(), kSum)[0], 0}; }
 };
 
+// The same tree over numbers in two parts.
+INLINE Pair tree_of_pairs(double* a, double* b) {
+  for (int half = kLanes / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; ++i) {
+      double sum = a[i] + a[i + half], t = sum - a[i];
+      b[i] = (b[i] + b[i + half]) + ((a[i] - (sum - t)) + (a[i + half] - t));
+      a[i] = sum;
+    }
+  double sum = a[0] + b[0];
+  return {sum, b[0] - (sum - a[0])};
+}
+
 template <>
 struct Sums<double> {
   static constexpr int M = kLanes / kWidth<double>;
@@ -66,14 +78,7 @@ struct Sums<double> {
       store(a + m * kWidth<double>, lane[m] - start);
       store(b + m * kWidth<double>, error[m]);
     }
-    for (int half = kLanes / 2; half >= 1; half /= 2)
-      for (int i = 0; i < half; ++i) {
-        double sum = a[i] + a[i + half], t = sum - a[i];
-        b[i] = (b[i] + b[i + half]) + ((a[i] - (sum - t)) + (a[i + half] - t));
-        a[i] = sum;
-      }
-    double sum = a[0] + b[0];
-    return {sum, b[0] - (sum - a[0])};
+    return tree_of_pairs(a, b);
   }
 };
 
