@@ -86,6 +86,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/precise.inl"
 #include "kernels/weighted.inl"
 #include "kernels/loss_group.inl"
+#include "kernels/terms.inl"
 #include "kernels/labels.inl"
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"

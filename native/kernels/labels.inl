@@ -23,68 +23,7 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
       round_to(*(D*)(data + places[i]), entry[i]);
 }
 
-// A sum of terms that are not negative, in the lanes and by the tree of all sums (reduce.inl).
-template <class T>
-struct TermSum;
-
-// Rounding takes nothing from it that matters for what ends as a float.
-template <>
-struct TermSum<float> {
-  Sums<float> sums;
-
-  INLINE TermSum() {}
-  INLINE void add(int m, vec<double> term, vec<double>) { sums.lane[m] = sums.lane[m] + term; }
-  INLINE Pair total() { return sums.total(); }
-};
-
-template <>
-struct TermSum<double> {
-  static constexpr int W = kWidth<double>, M = kLanes / W;
-  vec<double> sum[M] = {}, low[M] = {};
-
-  // With what rounding took from the term.
-  INLINE void add(int m, vec<double> term, vec<double> lost) {
-    vec<double> next, error;
-    two_sum(sum[m], term, next, error);
-    low[m] = low[m] + (error + lost);
-    sum[m] = next;
-  }
-  INLINE Pair total() {
-    double a[kLanes], b[kLanes];
-    for (int m = 0; m < M; ++m) store(a + m * W, sum[m]), store(b + m * W, low[m]);
-    const Pair total = tree_of_pairs(a, b);
-    // What is infinite has no low part.
-    return a[0] - a[0] == 0 ? total : Pair{a[0], 0};
-  }
-};
-
-// Calls f(m, x, y) with vector m of sixteen entries of two arrays as doubles, the last of which are
-// filled up with `rest` and `beside`.
-template <class T, class F>
-INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
-  constexpr int K = kLanes / kWidth<T>, M = kLanes / kWidth<double>;
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int here = int(std::min<int64_t>(count - i, kLanes));
-    vec<double> first[M], second[M];
-    widen(load_group<K>(x + i, here, splat(rest)), first);
-    widen(load_group<K>(y + i, here, splat(beside)), second);
-    for (int m = 0; m < M; ++m) f(m, first[m], second[m]);
-  }
-}
-
-// The sum of how far entries are below the largest.
-template <class T>
-double sum_of_gaps(const T* x, int64_t n) {
-  const T max = row_max(x, n);
-  const vec<double> most = splat(double(max)), none = splat(0.0);
-  TermSum<T> sum;
-  for_wide_pairs(x, x, n, max, max, [&](int m, vec<double> entry, vec<double>) INLINE_LAMBDA {
-    sum.add(m, entry == most ? none : most - entry, none);
-  });
-  return sum.total().hi;
-}
-
-// What all of them lose where labels are smoothed.
+// What all results of a row lose where its label is smoothed.
 template <class T>
 struct Lowered {
   vec<T> by, by_lo;
@@ -105,8 +44,8 @@ void lower(T* y, int64_t n, double w) {
 }
 
 // Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
-// gives the gradient of those, p - 1 times the weight.  Next to p - 1 the rounding of p is small:
-// where p is more than a half the label is the largest entry, and the difference known.
+// gives the gradient of those.  It is p - 1 times the weight, next to which the rounding of p is
+// small: where p is more than a half the label is the largest entry, and the difference known.
 template <class T>
 INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known, vec<T> own) {
   constexpr int H = kWide<T, 1>;
@@ -199,7 +138,7 @@ struct LabelLanes {
     scale = lanes.scale(k, reciprocal, factor);
     vec<double> by[H], rest[H];
     group<T, 1> hi, lo;
-    for (int h = 0; h < H; ++h) by[h] = slices.weights(k * H + h) * slices.share();
+    for (int h = 0; h < H; ++h) by[h] = slices.weights(k * H + h) * slices.share;
     narrowed(by, hi);
     widen(hi, rest);
     for (int h = 0; h < H; ++h) rest[h] = by[h] - rest[h];
@@ -296,7 +235,7 @@ void label_losses(LossGroup& slices) {
   if (!slices.derives()) return;
   if constexpr (std::is_same_v<D, T>)
     for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
-      lower(slices.gradient<T>(i), softmax.n, slices.weight[i] * slices.share());
+      lower(slices.gradient<T>(i), softmax.n, slices.weight[i] * slices.share);
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
     slices.find_labels(y, labelled.places);
   labelled.mend(y.data);

@@ -43,6 +43,7 @@ struct LossGroup {
   int64_t first;
   int count;
   double* loss;           // receives their losses
+  const double share;     // of a smoothed label, what each class has
   bool all_count = true;  // no weight is 0
   SliceNotes notes;
   alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
@@ -51,7 +52,12 @@ struct LossGroup {
   alignas(64) double gaps[kLossGroup];
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number, double* losses)
-      : job(of), softmax(copy), first(begin), count(number), loss(losses) {
+      : job(of),
+        softmax(copy),
+        first(begin),
+        count(number),
+        loss(losses),
+        share(of.smoothing / double(copy.n)) {
     job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
     notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss};
@@ -130,9 +136,6 @@ struct LossGroup {
     return job.z_loss == 0 ? weights(j) : weights(j) * z_factor(job.z_loss, s);
   }
 
-  // Of a smoothed label, what each class has.
-  double share() const { return job.smoothing / double(softmax.n); }
-
   // What labels make of the targets of vector j, from how far their entries are below the largest.
   INLINE TargetLanes label_target(int j, vec<double> below) const {
     if (job.smoothing == 0) return {below, splat(1.0), splat(0.0), splat(1.0)};
@@ -140,8 +143,7 @@ struct LossGroup {
     // A term with factor 0 is 0, whatever its logit.
     const vec<double> at_label = rest > 0 ? rest * below : splat(0.0),
                       all = load(gaps + j * kWidth<double>);
-    return {at_label + share() * all, splat(1.0), splat(job.smoothing - share()),
-            splat(rest + share())};
+    return {at_label + share * all, splat(1.0), splat(job.smoothing - share), splat(rest + share)};
   }
 
   // The losses of vector j, whose weights are w.

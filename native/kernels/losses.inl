@@ -1,24 +1,5 @@
 // The losses of all slices of a job, and against rows of probabilities or counts.
 
-// The sum of a row of a target; nan where an entry is negative or nan.
-template <class T, class D>
-double sum_of_target(const D* t, int64_t n) {
-  constexpr int W = kWidth<T>, H = kWide<T, 1>;
-  vec<double> sum[H] = {};
-  vec<bits<T>> wrong{};
-  const auto add = [&](vec<T> v) INLINE_LAMBDA {
-    vec<double> wide[H];
-    widen(single<T>(v), wide);
-    for (int h = 0; h < H; ++h) sum[h] = sum[h] + wide[h];
-    wrong |= ~(v >= splat(T(0)));
-  };
-  int64_t i = 0;
-  for (; i + W <= n; i += W) add(load_widened(t + i));
-  if (i < n) add(load_entries<1, T>(t + i, int(n - i)).v[0]);
-  for (int h = 1; h < H; ++h) sum[0] = sum[0] + sum[h];
-  return any_set<T>(wrong) ? std::numeric_limits<double>::quiet_NaN() : fold(sum[0], kSum)[0];
-}
-
 // A row's target t seen beside its logits.
 struct TargetRow {
   int64_t top = 0;    // the position of one largest entry
@@ -26,17 +7,6 @@ struct TargetRow {
   double others = 0;  // the sum of the other t
   double below = 0;   // the sum of t (max - x)
 };
-
-// Where the first entry that equals v is, of n among which there is one; without a branch that
-// nobody can foretell.
-template <class T>
-int64_t position_of(const T* x, int64_t n, T v) {
-  int64_t i = 0, found = n - 1;
-  while (i + kWidth<T> < n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
-  for (int64_t j = std::min<int64_t>(i + kWidth<T>, n) - 1; j >= i; --j)
-    found = x[j] == v ? j : found;
-  return found;
-}
 
 struct LogitsAtPlaces;
 
