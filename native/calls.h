@@ -188,7 +188,9 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   refuse_unless(x, "logits", type, PyArray_SIZE(x.object));
   refuse_unless(g, "gradient", type, PyArray_SIZE(x.object));
   const int64_t targeted = PyArray_SIZE(places.object ? places.object : x.object);
-  refuse_unless(t, "target", type == NPY_DOUBLE ? NPY_DOUBLE : NPY_FLOAT, targeted);
+  const bool narrow =
+      t.object && !places.object && t.array.dtype == x.array.dtype && item_size(x.array.dtype) == 2;
+  refuse_unless(t, "target", narrow || type == NPY_DOUBLE ? type : int(NPY_FLOAT), targeted);
   refuse_unless(places, "places", NPY_INT64, targeted);
   LossJob job;
   const Op op = g.object ? Op::softmax : Op::logsumexp;
@@ -223,6 +225,7 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
     rows.bundle = std::clamp<int64_t>(kChunk / rows.n, 1, kBatch / 2);
   job.labels = reinterpret_cast<const int64_t*>(label.array.data);
   job.targets = t.array.data;
+  job.narrow_targets = narrow;
   job.starts = reinterpret_cast<const int64_t*>(starts.array.data);
   job.places = reinterpret_cast<const int64_t*>(places.array.data);
   job.weights = reinterpret_cast<const double*>(w.array.data);

@@ -134,7 +134,8 @@ struct SliceMap {
 struct LossJob {
   Job softmax;                      // of the logits, into the gradient
   const int64_t* labels = nullptr;  // -1 for a slice that does not count; null for probabilities
-  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float
+  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float, or
+  bool narrow_targets = false;      // of 16 bits as the logits are
   // Where targets are sparse, those of slice i: number starts[i] up to starts[i + 1], each the
   // target of the entry at its place.
   const int64_t* starts = nullptr;

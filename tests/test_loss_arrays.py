@@ -93,6 +93,20 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, kind, z_loss):
     assert bits(rows, labels, out=rows) == expected
 
 
+@pytest.mark.parametrize("classes", [5, 17, 60, 100, 3000, 40_000])
+@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16], ids=str)
+def test_16_bit_targets_are_widened_as_they_are_read(kernels, dtype, classes):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (20, classes)).astype(dtype)
+    target = sm.softmax(rng.normal(0, 1, (20, classes))).astype(dtype)
+    results = []
+    for t in (target, target.astype(np.float32)):
+        loss, gradient = np.full(20, np.nan), np.zeros_like(logits)
+        kernels.cross_entropy_soft(logits, t, None, loss, gradient)
+        results.append((loss.tobytes(), gradient.tobytes()))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("classes", [10, 100])
 def test_smoothing_makes_no_rows(kernels, classes):
     if not kernels.build_info()["native"]:

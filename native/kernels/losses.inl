@@ -104,6 +104,7 @@ void run_group(LossGroup& group) {
 }
 
 struct WidenedRows;
+struct WidenedTargets;
 
 // Where a gradient is more than a softmax and a label, groups of 16-bit slices as rows of floats in
 // a scratch buffer, in place of the logits and the gradient.
@@ -139,12 +140,17 @@ class WidenedLosses {
       gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
-    if (job_.labels)
+    if (job_.labels) {
       wide_.labels = job_.labels + first;
-    else if (job_.starts)
+    } else if (job_.starts) {
       wide_.starts = job_.starts + first;
-    else
+    } else if (job_.narrow_targets) {
+      float* targets = scratch<float, WidenedTargets>(count * n + 1);
+      widen_run((const D*)job_.targets + first * n, targets, count * n);
+      wide_.targets = (const char*)targets;
+    } else {
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
+    }
     if (job_.weights) wide_.weights = job_.weights + first;
     LossGroup group(wide_, wide_.softmax, 0, count, losses);
     run_group<float, float>(group);

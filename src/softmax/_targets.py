@@ -60,6 +60,15 @@ class Target:
         sparse = self.labels is None and not isinstance(self.matrix, np.ndarray)
         return sparse and self.class_weight is None and not self.smoothing
 
+    @property
+    def plain_rows(self) -> bool:
+        """Whether rows of an array are as they are wanted."""
+        return (
+            isinstance(self.matrix, np.ndarray)
+            and not self.smoothing
+            and (self.class_weight is None)
+        )
+
     def counts(self, part: slice, dtype: npt.DTypeLike) -> tuple[Array, Array, Array]:
         """Return sparse rows as starts, places and counts, as kernels take them."""
         starts = self.matrix.indptr[part.start : part.stop + 1].astype(np.int64)
@@ -105,7 +114,7 @@ class Target:
         z_loss: float,
     ) -> None:
         """Write the weighted losses of a part of the rows, and their gradient."""
-        # 16-bit logits are widened by the kernel, and rows of a target need not be rounded.
+        # 16-bit logits are widened by the kernel, as targets like them are; others are not rounded.
         wide = np.result_type(logits.dtype, FLOAT32)
         weights = None if self.weights is None else self.weights[part]
         if self.plain_counts:
@@ -117,7 +126,8 @@ class Target:
             name, target = "cross_entropy", self.labels[part]
             options.append(self.smoothing)
         else:
-            name, target = "cross_entropy_soft", self.rows(part, wide)
+            given = self.plain_rows and self.matrix.dtype == logits.dtype
+            name, target = "cross_entropy_soft", self.rows(part, logits.dtype if given else wide)
         kernel = kernel_for(logits.dtype, kernels, name)
         kernel(logits, target, weights, losses, gradient, *options)
 
