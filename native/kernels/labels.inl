@@ -23,22 +23,14 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
       round_to(*(D*)(data + places[i]), entry[i]);
 }
 
-// What all results of a row lose where its label is smoothed.
-template <class T>
-struct Lowered {
-  vec<T> by, by_lo;
-
-  INLINE vec<T> operator()(vec<T> p) const { return (p - by) - by_lo; }
-};
-
-// y -= w
+// y -= w: what all results of a row lose where its label is smoothed.
 template <class T>
 void lower(T* y, int64_t n, double w) {
-  const Lowered<T> lowered = {splat(T(w)), splat(T(w - double(T(w))))};
+  const vec<T> by = splat(T(w)), by_lo = splat(T(w - double(T(w))));
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(y + i, count, splat(T(0)));
-    EACH v.v[k] = lowered(v.v[k]);
+    EACH v.v[k] = (v.v[k] - by) - by_lo;
     store_group(y + i, count, v);
   });
 }
@@ -124,7 +116,6 @@ struct LabelLanes {
   static constexpr int H = kWide<T, 1>;
 
   ScaleLanes<T> scale;
-  Lowered<T> lowered;
   vec<T> gradient;
 
   template <int K>
@@ -136,21 +127,13 @@ struct LabelLanes {
     gradient = take_labels<T>(slices, k, known, own);
     for (int h = 0; h < H; ++h) factor[h] = slices.factors(k * H + h, known[h]);
     scale = lanes.scale(k, reciprocal, factor);
-    vec<double> by[H], rest[H];
-    group<T, 1> hi, lo;
-    for (int h = 0; h < H; ++h) by[h] = slices.weights(k * H + h) * slices.share;
-    narrowed(by, hi);
-    widen(hi, rest);
-    for (int h = 0; h < H; ++h) rest[h] = by[h] - rest[h];
-    narrowed(rest, lo);
-    lowered = {hi.v[0], lo.v[0]};
   }
 };
 
 // Rows at x whose labels are looked for in the lanes of a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
 template <int K, class D, class T>
-bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
+bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
   constexpr int W = kWidth<T>, columns = K * W;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, first = slices.first;
@@ -164,8 +147,6 @@ bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* o
   EACH label[k] = labels_of<T>(slices, k), own.v[k] = splat(T(0));
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
-  const bool smoothed = slices.job.smoothing != 0;
-  for (int i = 0; smoothed && i < slices.count; ++i) slices.gaps[i] = sum_of_gaps(x + i * n, n);
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
   rows.meanwhile = beside_tile<K, D, T>(softmax, first, lanes.count,
                                         outgoing || !y ? nullptr : (char*)slices.gradient<D>(0));
@@ -179,11 +160,9 @@ bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* o
   }
   group<T, K> slope;
   ScaleLanes<T> scale[K];
-  Lowered<T> lowered[K];
   EACH {
     const LabelLanes<T> labelled(slices, lanes, k, own.v[k]);
     scale[k] = labelled.scale;
-    lowered[k] = labelled.lowered;
     slope.v[k] = labelled.gradient;
   }
   if (outgoing) {
@@ -191,24 +170,25 @@ bool turned_label_losses(LossGroup& slices, const T* x, T* y, OutgoingTile<T>* o
     y = outgoing->room(y);
   }
   columns_to_rows(turned, columns, n, lanes.count, y, [&](int k) INLINE_LAMBDA {
-    return [scale = scale[k], lowered = lowered[k], smoothed, here = label[k], slope = slope.v[k]](
-               int64_t j, vec<T> e) INLINE_LAMBDA {
-      const vec<T> p = smoothed ? lowered(scale(e)) : scale(e);
-      return here == bits<T>(j) ? slope : p;
-    };
+    return [scale = scale[k], here = label[k], slope = slope.v[k]](int64_t j, vec<T> e)
+               INLINE_LAMBDA {
+                 const vec<T> p = scale(e);
+                 return here == bits<T>(j) ? slope : p;
+               };
   });
   return true;
 }
 
 // The same in as many vectors as rows of this length want; false also where it would not pay to
-// look at all entries.
+// look at all entries, and where labels are smoothed.
 template <class D, class T = D>
-bool short_label_losses(LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
+bool short_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing = nullptr) {
   constexpr int64_t longest = 64;
   constexpr bool widens = !std::is_same_v<D, T>;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, count = slices.count;
-  if (softmax.traversal != Traversal::short_rows || n > longest) return false;
+  if (softmax.traversal != Traversal::short_rows || n > longest || slices.job.smoothing != 0)
+    return false;
   const bool slopes = slices.derives();
   const T* x =
       widens ? staged_rows<D, T>(softmax, slices.first, int(count)) : (const T*)slices.logits<D>(0);
