@@ -134,8 +134,8 @@ struct SliceMap {
 struct LossJob {
   Job softmax;                      // of the logits, into the gradient
   const int64_t* labels = nullptr;  // -1 for a slice that does not count; null for probabilities
-  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float, or
-  bool narrow_targets = false;      // of 16 bits as the logits are
+  const char* targets = nullptr;    // probabilities, laid out as the logits, at least float
+  bool narrow_targets = false;      // but these are of 16 bits, as the logits are
   // Where targets are sparse, those of slice i: number starts[i] up to starts[i + 1], each the
   // target of the entry at its place.
   const int64_t* starts = nullptr;
@@ -217,7 +217,8 @@ struct Kernels {
   void (*losses)(const LossJob&, int64_t begin, int64_t end);
   // Whether all labels are less than `classes`; if `counts`, also not negative.
   bool (*are_classes)(const int64_t* labels, int64_t count, int64_t classes, bool counts);
-  // The sums of contiguous rows begin .. end - 1 of a target; nan where one is no distribution.
+  // The sums of contiguous rows begin .. end - 1 of a target; nan where an entry is negative or
+  // nan.
   void (*target_sums)(DType, const char* rows, int64_t n, int64_t begin, int64_t end, double* sums);
   // Rows begin .. end - 1 filtered, or drawn from (sampling.inl).
   void (*sampling)(const SamplingJob&, int64_t begin, int64_t end);

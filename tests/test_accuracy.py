@@ -343,6 +343,18 @@ def test_smoothed_cross_entropy_kernel(kernels, family, dtype, smoothing):
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_smoothed_label_that_is_a_class_like_others(kernels, dtype):
+    """Its p - t is of the size of 1 / K, so that p is to be as exact as others are."""
+    logits = np.random.default_rng(0).normal(0, 0.3, (60, 5000)).astype(dtype)
+    logits[:, 7] += dtype.type(8.6)
+    labels = np.arange(60) + 20
+    loss, gradient = np.full(60, np.nan), np.full_like(logits, np.nan)
+    kernels.cross_entropy(logits, labels, None, loss, gradient, -1, 1.0, 0.0, 1.0)
+    exact = oracle.cross_entropy_soft_gradient(logits, np.full(logits.shape, 1 / 5000))
+    assert np.max(ulp_error(gradient, exact, dtype, exact.scale)) <= 4
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 @pytest.mark.parametrize("family", [f for f in LOGITS if f != "float extremes"])
 def test_counts_cross_entropy_kernel(kernels, family, dtype):
     """Rows of sparse shares: of any entries, none, the largest alone, and all but the largest."""

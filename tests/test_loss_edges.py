@@ -369,6 +369,42 @@ def test_bad_input(kernels, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("classes", [3, 100, 2500])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_z_loss_of_a_row_with_one_infinite_logit(kernels, dtype, classes):
+    logits = np.zeros((20, classes), dtype)
+    logits[:, 0] = inf
+    _, gradient = sm.cross_entropy(
+        logits, np.ones(20, int), z_loss=0.01, reduction="none", return_grad=True
+    )
+    assert np.all(gradient[:, 0] == inf)
+    assert np.all(gradient[:, 1] == -1)
+    assert not gradient[:, 2:].any()
+
+
+def test_smoothed_losses_do_not_overflow_on_the_way(kernels):
+    logits = np.full((1, 20), -1e308)
+    logits[0, 0] = 0
+    loss = sm.cross_entropy(logits, [0], label_smoothing=1e-3)
+    assert loss == pytest.approx(19 * (1e-3 / 20 * 1e308), rel=1e-12)
+
+
+def test_what_is_tiny_beside_a_nearly_certain_target_counts(kernels):
+    logits, target = np.array([[0, -60]], "f4"), np.array([[1, 1e-20]], "f4")
+    _, gradient = sm.cross_entropy(logits, target, return_grad=True, reduction="none")
+    assert gradient.sum() == 0
+    assert gradient[0, 0] > 9e-21
+
+
+def test_smoothed_labels_of_no_classes(kernels):
+    loss, gradient = sm.cross_entropy(
+        np.zeros((3, 0)), np.full(3, -100), ignore_index=-100, label_smoothing=0.1,
+        return_grad=True, reduction="none",
+    )  # fmt: skip
+    assert not loss.any()
+    assert gradient.shape == (3, 0)
+
+
 @pytest.mark.parametrize("classes", [1, 3, 16, 17, 40])
 @pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float32, np.float64], ids=str)
 def test_no_entry_of_a_distribution_is_overlooked(kernels, dtype, classes):

@@ -36,33 +36,41 @@ void lower(T* y, int64_t n, double w) {
 }
 
 // Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
-// gives the gradient of those.  It is p - 1 times the weight, next to which the rounding of p is
-// small: where p is more than a half the label is the largest entry, and the difference known.
+// gives the gradient of those, p - t times the weight.  Of a plain label that is p - 1, next to
+// which the rounding of p is small: where p is more than a half the label is the largest entry, and
+// the difference known.
 template <class T>
 INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known, vec<T> own) {
   constexpr int H = kWide<T, 1>;
   using C = exp_constants<T>;
   const double unscale = power_of_two(-C::headroom) / C::unit;
-  vec<double> entry[H], below[H], p[H];
+  const vec<double> none = splat(0.0), nan = splat(std::numeric_limits<double>::quiet_NaN());
+  vec<double> entry[H], below[H], lost[H], rounded[H], p[H];
   widen(single<T>(own), entry);
   for (int h = 0; h < H; ++h) {
     const int j = k * H + h;
-    below[h] = entry[h] == known[h].max ? splat(0.0) : known[h].max - entry[h];
+    two_sum(known[h].max, -entry[h], below[h], lost[h]);
+    below[h] = entry[h] == known[h].max ? none : below[h];
     slices.store_losses(j, known[h], slices.label_target(j, below[h]), slices.weights(j));
   }
   if (!slices.derives()) return own;
   State unit;
   group<T, 1> gap, gradient;
   narrowed(below, gap);
+  widen(gap, rounded);
   const Frame<T> frame = frame_around(T(0), Inverse<T>(), unit);
   widen(exp_scaled<false, false>(single<T>(-gap.v[0]), frame), p);
   for (int h = 0; h < H; ++h) {
     const NoteLanes& s = known[h];
     const int j = k * H + h;
     const TargetLanes t = slices.label_target(j, below[h]);
-    const vec<double> w = slices.weights(j);
-    p[h] = below[h] == 0 ? slices.at_largest(s, t, w)
-                         : p[h] * unscale * s.top * slices.factors(j, s) - w * t.own;
+    const vec<double> w = slices.weights(j), rest = (below[h] - rounded[h]) + lost[h];
+    const vec<double> share = p[h] * (1 - (rest == rest ? rest : none)) * unscale * s.top;
+    // Where nothing is left of p an infinite factor makes no difference.
+    const vec<double> slope = below[h] == 0
+                                  ? slices.at_largest(s, t, w)
+                                  : (share == 0 ? none : share * slices.factors(j, s)) - w * t.own;
+    p[h] = slope == slope ? slope : nan;
   }
   narrowed(p, gradient);
   return gradient.v[0];
@@ -209,7 +217,7 @@ void label_losses(LossGroup& slices) {
   labelled.look_up();
   if constexpr (std::is_same_v<D, T>)
     for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
-      slices.gaps[i] = sum_of_gaps(slices.logits<T>(i), softmax.n);
+      slices.gaps[i] = sum_of_gaps(slices.logits<T>(i), softmax.n, slices.share);
   slices.run_softmax<D, T>();
   labelled.finish();
   if (!slices.derives()) return;

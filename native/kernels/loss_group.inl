@@ -48,7 +48,7 @@ struct LossGroup {
   SliceNotes notes;
   alignas(64) double max[kLossGroup], log_rest[kLossGroup], top[kLossGroup], others[kLossGroup],
       factor[kLossGroup], weight[kLossGroup];
-  // Where labels are smoothed, the sums of how far entries are below the largest.
+  // Where labels are smoothed, the sums of how far entries are below the largest, times `share`.
   alignas(64) double gaps[kLossGroup];
 
   LossGroup(const LossJob& of, Job& copy, int64_t begin, int number, double* losses)
@@ -143,7 +143,7 @@ struct LossGroup {
     // A term with factor 0 is 0, whatever its logit.
     const vec<double> at_label = rest > 0 ? rest * below : splat(0.0),
                       all = load(gaps + j * kWidth<double>);
-    return {at_label + share * all, splat(1.0), splat(job.smoothing - share), splat(rest + share)};
+    return {at_label + all, splat(1.0), splat(job.smoothing - share), splat(rest + share)};
   }
 
   // The losses of vector j, whose weights are w.

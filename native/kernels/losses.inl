@@ -27,7 +27,8 @@ TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
     row.own = t[row.top];
   }
   const vec<double> most = splat(double(max)), none = splat(0.0);
-  TermSum<T> mass, below;
+  TermSum<double> mass;  // from which the largest entry's is subtracted
+  TermSum<T> below;
   for_wide_pairs(t, x, count, T(0), max,
                  [&](int m, vec<double> share, vec<double> entry) INLINE_LAMBDA {
                    mass.add(m, share, none);

@@ -49,14 +49,15 @@ INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T besi
   }
 }
 
-// The sum of how far entries are below the largest.
+// The sum of how far entries are below the largest, times a share.
 template <class T>
-double sum_of_gaps(const T* x, int64_t n) {
+double sum_of_gaps(const T* x, int64_t n, double share) {
   const T max = row_max(x, n);
-  const vec<double> most = splat(double(max)), none = splat(0.0);
+  const vec<double> most = splat(double(max)), none = splat(0.0), part = splat(share);
   TermSum<T> sum;
   for_wide_pairs(x, x, n, max, max, [&](int m, vec<double> entry, vec<double>) INLINE_LAMBDA {
-    sum.add(m, entry == most ? none : most - entry, none);
+    const vec<double> gap = entry == most ? none : most - entry, term = part * gap;
+    sum.add(m, term, product_error(part, gap, term));
   });
   return sum.total().hi;
 }

@@ -289,12 +289,10 @@ def check_probabilities(matrix: Array, shape: tuple[int, ...]) -> Array:
     """
     coarse = as_floating(matrix[:0], "target").dtype
     tolerance = math.sqrt(np.finfo(coarse).eps if coarse.kind == "f" else 2**-7)
-    sums = np.empty(len(matrix))
+    sums = np.zeros(len(matrix))
     kernel = kernel_for(coarse, kernels, "target_sums")
     for part in row_blocks(*matrix.shape):
         kernel(np.ascontiguousarray(as_floating(matrix[part], "target")), sums[part])
-    if not matrix.shape[1]:
-        sums[:] = 0
     wrong = ~((abs(sums - 1) <= tolerance) | (sums == 0))
     if wrong.any():
         row = int(np.argmax(wrong))

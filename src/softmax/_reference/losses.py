@@ -138,7 +138,8 @@ def each_row_block(
             if z_loss:
                 logsumexp = raise_by(state.largest, state.log_partition())
                 losses = losses + mass * z_loss * logsumexp**2
-                slopes = slopes + mass * 2 * z_loss * logsumexp * state.probabilities()[0]
+                p, _ = state.probabilities()
+                slopes = slopes + np.where(p == 0, 0, mass * 2 * z_loss * logsumexp * p)
             losses = np.where(state.undefined, np.nan, losses)
             loss[part] = np.where(factor == 0, 0, factor * losses)[:, 0]
             if result is not None:
