@@ -65,7 +65,7 @@ INLINE vec<T> take_labels(const LossGroup& slices, int k, const NoteLanes* known
     const int j = k * H + h;
     const TargetLanes t = slices.label_target(j, below[h]);
     const vec<double> w = slices.weights(j), rest = (below[h] - rounded[h]) + lost[h];
-    const vec<double> share = p[h] * (1 - (rest == rest ? rest : none)) * unscale * s.top;
+    const vec<double> share = p[h] * (1 - (rest - rest == 0 ? rest : none)) * unscale * s.top;
     // Where nothing is left of p an infinite factor makes no difference.
     const vec<double> slope = below[h] == 0
                                   ? slices.at_largest(s, t, w)
