@@ -82,7 +82,7 @@ def layer_losses(layer: Layer, scale: float, z_loss: float, scratch: int) -> Arr
     piece = min(PIECE_BYTES, scratch // 8, n_features * n_classes * itemsize)
     entries = max(1, (scratch - max(piece, n_features * itemsize)) // itemsize)
     # Rows of a target that must be written out take as much as the logits.
-    as_given = layer.target.plain_labels or layer.target.plain_counts
+    as_given = layer.target.whole_labels or layer.target.plain_counts
     fitting = entries // (max(1, n_classes) * (1 if as_given else 2))
     layer.choose_products(n_rows / max(1, fitting), piece)
     if fitting < min(LEAST_ROWS, n_rows):
