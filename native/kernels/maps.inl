@@ -7,9 +7,11 @@ template <class T>
 struct Scale {
   T factor, factor_lo;
   T kept, top;  // entries whose exponential equals `kept` get `top`; a nan in `kept` matches none
+  bool dominated = kept == kept;
 
   INLINE vec<T> operator()(vec<T> e) const {
     const vec<T> y = product(e, splat(factor), splat(factor_lo));
+    if (!dominated) return y;
     return e == splat(kept) ? splat(top) : y;
   }
 };
@@ -37,22 +39,17 @@ Scale<T> scale_of(const SliceMap& map, const State& unit) {
   const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
   const double s = all.s * power, s_lo = all.s_lo * power, w = map.factor;
   const double inverse = map.inverse == 0 ? 1 / s : map.inverse / power, whole = inverse * w;
-  Scale<T> scale;
-  scale.factor = T(whole);
-  scale.kept = std::numeric_limits<T>::quiet_NaN();
-  double top = all.top * power * inverse;
-  if constexpr (sizeof(T) == 4) {
-    scale.factor_lo = T(whole - double(scale.factor));
-  } else {
+  double whole_lo = whole - double(T(whole)), top = all.top * power * inverse;
+  if constexpr (sizeof(T) == 8) {
     const double low = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
-    scale.factor_lo = std::fma(inverse, w, -whole) + low * w;
+    whole_lo = std::fma(inverse, w, -whole) + low * w;
     top = all.top / all.s;
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
   }
-  scale.top = T(top * w);
   // As it stands in the frame of `unit`.
-  if (T(top) > T(0.5)) scale.kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
-  return scale;
+  const T kept = T(top) > T(0.5) ? T(all.kept * power_of_two(int64_t(all.n - unit.n)))
+                                 : std::numeric_limits<T>::quiet_NaN();
+  return {T(whole), T(whole_lo), kept, T(top * w)};
 }
 
 // y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.  Results
@@ -78,8 +75,8 @@ void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy) {
 
 template <class D, class T>
 void scale_row(const T* e, D* y, int64_t n, const Scale<T>& scale, bool roomy = true) {
-  scale.kept == scale.kept ? scale_row<true>(e, y, n, scale, roomy)
-                           : scale_row<false>(e, y, n, scale, roomy);
+  scale.dominated ? scale_row<true>(e, y, n, scale, roomy)
+                  : scale_row<false>(e, y, n, scale, roomy);
 }
 
 // y = exp(x / T) / S, the exponentials computed again.  `Streams`: y begins with a line, and whole
@@ -91,7 +88,10 @@ void softmax_row(const T* x, T* y, int64_t n, const Frame<T>& frame, const Scale
     constexpr int K = decltype(size)::value;
     group<T, K> v = load_group<K>(x + i, count, splat(-std::numeric_limits<T>::infinity()));
     v = exp_scaled<Shifted, Tempered>(v, frame);
-    EACH v.v[k] = scaled(v.v[k]);
+    if (scale.dominated)
+      EACH v.v[k] = scaled(v.v[k]);
+    else
+      EACH v.v[k] = scaled.template operator()<false>(v.v[k]);
     if (Streams && count == kGroup<T> * kWidth<T>)
       EACH stream(y + i + k * kWidth<T>, v.v[k]);
     else
