@@ -424,3 +424,15 @@ def test_rounded_probabilities_are_taken(kernels):
         assert sm.cross_entropy(X, p) == pytest.approx(sm.entropy(X).mean(), rel=0.02)
     with pytest.raises(ValueError, match="sums to"):
         sm.cross_entropy(X, sm.softmax(X) + 1e-6)
+
+
+@pytest.mark.parametrize("classes", [5, 16, 64, 128, 300])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_row_of_nan_spoils_no_other(kernels, dtype, classes):
+    logits = np.random.default_rng(0).normal(size=(3, classes)).astype(dtype)
+    q = np.full((3, classes), 1 / classes).astype(dtype)
+    logits[0] = nan
+    losses, gradient = sm.cross_entropy(logits, q, reduction="none", return_grad=True)
+    alone, slopes = sm.cross_entropy(logits[1:], q[1:], reduction="none", return_grad=True)
+    np.testing.assert_array_equal(losses, [nan, *alone])
+    np.testing.assert_array_equal(gradient, [[nan] * classes, *slopes])

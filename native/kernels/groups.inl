@@ -119,3 +119,22 @@ template <class T>
 T row_max(const T* x, int64_t n) {
   return horizontal_max<T>(n >= kLongRow ? largest_lanes_of_long(x, n) : largest_lanes(x, n));
 }
+
+// Where v, a number, first stands in x; n if nowhere.  In short rows without a branch that nobody
+// can foretell.
+template <class T>
+int64_t position_of(const T* x, int64_t n, T v) {
+  constexpr int K = 8, W = kWidth<T>;
+  int64_t first = 0;
+  for (; first + K * W < n; first += K * W) {
+    vec<bits<T>> found = load(x + first) == v;
+    for (int k = 1; k < K; ++k) found |= load(x + first + k * W) == v;
+    if (any_set<T>(found)) break;
+  }
+  const int count = int(std::min<int64_t>(n - first, K * W)), whole = count / W * W;
+  const auto lanes = [](int i) INLINE_LAMBDA { return lane_numbers<T>() + bits<T>(i); };
+  const vec<T> last = load_first(x + first + whole, count - whole, splat(v));
+  vec<bits<T>> at = last == v ? lanes(whole) : lanes(count);
+  for (int i = whole - W; i >= 0; i -= W) at = load(x + first + i) == v ? lanes(i) : at;
+  return first + fold(at, [](auto a, auto b) INLINE_LAMBDA { return a < b ? a : b; })[0];
+}

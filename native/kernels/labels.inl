@@ -35,6 +35,16 @@ void lower(T* y, int64_t n, double w) {
   });
 }
 
+// The same for all rows.
+template <class T>
+void lower_all(const LossGroup& slices) {
+  const int64_t n = slices.softmax.n;
+  if (slices.lose_alike<T>())
+    return lower(slices.gradient<T>(0), slices.count * n, slices.job.scale * slices.share);
+  for (int i = 0; i < slices.count; ++i)
+    lower(slices.gradient<T>(i), n, slices.weight[i] * slices.share);
+}
+
 // Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
 // gives the gradient of those, p - t times the weight.  Of a plain label that is p - 1, next to
 // which the rounding of p is small: where p is more than a half the label is the largest entry, and
@@ -222,8 +232,7 @@ void label_losses(LossGroup& slices) {
   labelled.finish();
   if (!slices.derives()) return;
   if constexpr (std::is_same_v<D, T>)
-    for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
-      lower(slices.gradient<T>(i), softmax.n, slices.weight[i] * slices.share);
+    if (slices.job.smoothing != 0) lower_all<T>(slices);
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
     slices.find_labels(y, labelled.places);
   labelled.mend(y.data);

@@ -20,6 +20,13 @@ INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
   return array.data + at;
 }
 
+// Whether the slices of one of the job's arrays lie one behind the other.
+template <class D>
+bool rows_touch(const Job& job, const Operand& array) {
+  constexpr int64_t item = sizeof(D);
+  return job.dims == 1 && array.along == item && array.stride[0] == job.n * item;
+}
+
 // The t of all entries of a row, or of those at some places.
 template <class T>
 struct TargetOfRow {
@@ -89,6 +96,13 @@ struct LossGroup {
   template <class D>
   D* gradient(int i) const {
     return (D*)start_of(softmax, softmax.y, first + i);
+  }
+
+  // Whether what gradients lose can be taken from all at once, as if they were one row: what weighs
+  // nothing is left out later.
+  template <class D>
+  bool lose_alike() const {
+    return !job.weights && !job.starts && rows_touch<D>(softmax, softmax.y);
   }
 
   template <class T>

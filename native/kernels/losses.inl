@@ -8,36 +8,53 @@ struct TargetRow {
   double below = 0;   // the sum of t (max - x)
 };
 
-struct LogitsAtPlaces;
+// The sums over t, of which the one at `own` is not one of the others.  `Careful`: what has no
+// share, and the largest entry, add nothing also where they are infinitely far or infinite.
+template <bool Careful, class T>
+void sum_target(const T* x, const T* t, int64_t count, T max, int64_t own, TargetRow& row) {
+  constexpr int W = kWidth<double>, M = kLanes / W;
+  const vec<double> most = splat(double(max)), none = splat(0.0);
+  TermSum<T> others, below;
+  for (int64_t i = 0; i < count; i += kLanes) {
+    vec<double> entry[M], share[M];
+    load_lanes_of(x + i, count - i, max, entry);
+    load_lanes_of(t + i, count - i, T(0), share);
+    for (int m = 0; m < M; ++m) {
+      others.add(m, lane_numbers<double>() == own - i - m * W ? none : share[m]);
+      vec<double> gap = most - entry[m];
+      if (Careful) gap = (share[m] == none) | (entry[m] == most) ? none : gap;
+      below.add_product(m, share[m], gap);
+    }
+  }
+  row.others = others.total();
+  row.below = below.total();
+}
+
+struct AtPlaces;
 
 template <class T>
 TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
-  const auto [t, places, count] = target;
+  auto [t, places, count] = target;
   const T max = row_max(x, n);
   TargetRow row;
-  row.top = position_of(x, n, max);
+  row.top = std::min(position_of(x, n, max), n - 1);  // a row of nan has none
+  int64_t own = row.top;
   if (places) {
-    T* found = scratch<T, LogitsAtPlaces>(count + 1);
+    T* found = scratch<T, AtPlaces>(2 * count + 1);
     for (int64_t k = 0; k < count; ++k) {
+      const bool is_own = places[k] == row.top;
       found[k] = x[places[k]];
-      row.own += places[k] == row.top ? double(t[k]) : 0;
+      found[count + k] = is_own ? T(0) : t[k];
+      row.own += is_own ? double(t[k]) : 0;
     }
     x = found;
+    t = found + count;
+    own = -1;
   } else {
-    row.own = t[row.top];
+    row.own = t[own];
   }
-  const vec<double> most = splat(double(max)), none = splat(0.0);
-  TermSum<double> mass;  // from which the largest entry's is subtracted
-  TermSum<T> below;
-  for_wide_pairs(t, x, count, T(0), max,
-                 [&](int m, vec<double> share, vec<double> entry) INLINE_LAMBDA {
-                   mass.add(m, share, none);
-                   const vec<double> gap = (share == none) | (entry == most) ? none : most - entry,
-                                     term = share * gap;
-                   below.add(m, term, product_error(share, gap, term));
-                 });
-  row.others = (mass.total() + Pair{-row.own, 0}).hi;
-  row.below = below.total().hi;
+  sum_target<false>(x, t, count, max, own, row);
+  if (row.below != row.below) sum_target<true>(x, t, count, max, own, row);
   return row;
 }
 
@@ -86,11 +103,16 @@ void target_losses(LossGroup& group) {
     group.store_losses(j, s, t, w);
     if (slopes) store(at_top + at, group.at_largest(s, t, w));
   }
-  for (int i = 0; i < group.count && slopes; ++i) {
-    T* y = group.gradient<T>(i);
-    subtract(y, group.target<T>(i), group.weight[i]);
-    y[top[i]] = T(at_top[i]);
+  if (!slopes) return;
+  if (group.lose_alike<T>()) {
+    TargetOfRow<T> all = group.target<T>(0);
+    all.count = group.count * n;
+    subtract(group.gradient<T>(0), all, group.job.scale);
+  } else {
+    for (int i = 0; i < group.count; ++i)
+      subtract(group.gradient<T>(i), group.target<T>(i), group.weight[i]);
   }
+  for (int i = 0; i < group.count; ++i) group.gradient<T>(i)[top[i]] = T(at_top[i]);
 }
 
 template <class D, class T>
@@ -134,33 +156,59 @@ class WidenedLosses {
   }
 
   void run(int64_t first, int count, double* losses) {
-    const Job& softmax = job_.softmax;
-    const int64_t n = softmax.n;
-    float* rows = scratch<float, WidenedRows>(count * n + 1);
-    for (int i = 0; i < count; ++i)
-      gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
+    float* rows = scratch<float, WidenedRows>(count * job_.softmax.n + 1);
+    widen_logits(first, count, rows);
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
+    set_target(first, count);
+    LossGroup group(wide_, wide_.softmax, 0, count, losses);
+    run_group<float, float>(group);
+    if (group.derives()) round_gradients(first, count, rows);
+  }
+
+  void settle() {}
+
+ private:
+  // What lies one behind the other, and fetches as much of what comes next.
+  void widen(const D* from, float* to, int64_t entries) const {
+    if (job_.softmax.fetch_ahead)
+      fetch_lines<false, 2>(from + entries, entries * int64_t(sizeof(D)));
+    widen_run(from, to, entries);
+  }
+
+  void widen_logits(int64_t first, int count, float* rows) const {
+    const Job& softmax = job_.softmax;
+    const int64_t n = softmax.n;
+    if (rows_touch<D>(softmax, softmax.x))
+      return widen((const D*)softmax.x.data + first * n, rows, count * n);
+    for (int i = 0; i < count; ++i)
+      gather<D>(start_of(softmax, softmax.x, first + i), softmax.x.along, n, rows + i * n);
+  }
+
+  void set_target(int64_t first, int count) {
+    const int64_t n = job_.softmax.n;
+    if (job_.weights) wide_.weights = job_.weights + first;
     if (job_.labels) {
       wide_.labels = job_.labels + first;
     } else if (job_.starts) {
       wide_.starts = job_.starts + first;
     } else if (job_.narrow_targets) {
       float* targets = scratch<float, WidenedTargets>(count * n + 1);
-      widen_run((const D*)job_.targets + first * n, targets, count * n);
+      widen((const D*)job_.targets + first * n, targets, count * n);
       wide_.targets = (const char*)targets;
     } else {
       wide_.targets = job_.targets + first * n * int64_t(sizeof(float));
     }
-    if (job_.weights) wide_.weights = job_.weights + first;
-    LossGroup group(wide_, wide_.softmax, 0, count, losses);
-    run_group<float, float>(group);
-    if (group.derives())
-      for (int i = 0; i < count; ++i)
-        scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
   }
 
-  void settle() {}
+  void round_gradients(int64_t first, int count, const float* rows) const {
+    const Job& softmax = job_.softmax;
+    const int64_t n = softmax.n;
+    if (rows_touch<D>(softmax, softmax.y))
+      return round_run(rows, (D*)softmax.y.data + first * n, count * n);
+    for (int i = 0; i < count; ++i)
+      scatter<D>(rows + i * n, n, start_of(softmax, softmax.y, first + i), softmax.y.along);
+  }
 };
 
 template <class D, class T>

@@ -1,4 +1,4 @@
-// What losses ask of a row besides its softmax: sums of terms in double, and places.
+// What losses ask of a row besides its softmax: sums of terms in double.
 
 // A sum of terms that are not negative, in the lanes and by the tree of all sums (reduce.inl).
 template <class T>
@@ -10,8 +10,11 @@ struct TermSum<float> {
   Sums<float> sums;
 
   INLINE TermSum() {}
-  INLINE void add(int m, vec<double> term, vec<double>) { sums.lane[m] = sums.lane[m] + term; }
-  INLINE Pair total() { return sums.total(); }
+  INLINE void add(int m, vec<double> term) { sums.lane[m] = sums.lane[m] + term; }
+  INLINE void add_product(int m, vec<double> a, vec<double> b) {
+    sums.lane[m] = fma(a, b, sums.lane[m]);
+  }
+  INLINE double total() { return sums.total().hi; }
 };
 
 template <>
@@ -20,57 +23,53 @@ struct TermSum<double> {
   vec<double> sum[M] = {}, low[M] = {};
 
   // With what rounding took from the term.
-  INLINE void add(int m, vec<double> term, vec<double> lost) {
+  INLINE void add(int m, vec<double> term, vec<double> lost = splat(0.0)) {
     vec<double> next, error;
     two_sum(sum[m], term, next, error);
     low[m] = low[m] + (error + lost);
     sum[m] = next;
   }
-  INLINE Pair total() {
+  INLINE void add_product(int m, vec<double> a, vec<double> b) {
+    const vec<double> term = a * b;
+    add(m, term, product_error(a, b, term));
+  }
+  INLINE double total() {
     double a[kLanes], b[kLanes];
     for (int m = 0; m < M; ++m) store(a + m * W, sum[m]), store(b + m * W, low[m]);
     const Pair total = tree_of_pairs(a, b);
     // What is infinite has no low part.
-    return a[0] - a[0] == 0 ? total : Pair{a[0], 0};
+    return a[0] - a[0] == 0 ? total.hi : a[0];
   }
 };
 
-// Calls f(m, x, y) with vector m of sixteen entries of two arrays as doubles, the last of which are
-// filled up with `rest` and `beside`.
-template <class T, class F>
-INLINE void for_wide_pairs(const T* x, const T* y, int64_t count, T rest, T beside, F f) {
-  constexpr int K = kLanes / kWidth<T>, M = kLanes / kWidth<double>;
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const int here = int(std::min<int64_t>(count - i, kLanes));
-    vec<double> first[M], second[M];
-    widen(load_group<K>(x + i, here, splat(rest)), first);
-    widen(load_group<K>(y + i, here, splat(beside)), second);
-    for (int m = 0; m < M; ++m) f(m, first[m], second[m]);
-  }
+// Sixteen entries as doubles, of which `here` exist; the others read as `rest`.
+template <class T>
+INLINE void load_lanes_of(const T* x, int64_t here, T rest, vec<double>* to) {
+  if (here < kLanes) return widen(load_group<kLanes / kWidth<T>>(x, int(here), splat(rest)), to);
+  for (int m = 0; m < kLanes / kWidth<double>; ++m) to[m] = load_wide(x + m * kWidth<double>);
 }
 
-// The sum of how far entries are below the largest, times a share.
+// The sum of how far entries are below the largest, times a share.  `Careful`: the largest is not
+// below itself where it is infinite.
+template <bool Careful, class T>
+double sum_of_gaps(const T* x, int64_t n, T max, double share) {
+  const vec<double> most = splat(double(max)), part = splat(share);
+  TermSum<T> sum;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    vec<double> entry[kLanes / kWidth<double>];
+    load_lanes_of(x + i, n - i, max, entry);
+    for (int m = 0; m < kLanes / kWidth<double>; ++m) {
+      const vec<double> gap = most - entry[m];
+      sum.add_product(m, part, Careful ? (entry[m] == most ? splat(0.0) : gap) : gap);
+    }
+  }
+  return sum.total();
+}
 template <class T>
 double sum_of_gaps(const T* x, int64_t n, double share) {
   const T max = row_max(x, n);
-  const vec<double> most = splat(double(max)), none = splat(0.0), part = splat(share);
-  TermSum<T> sum;
-  for_wide_pairs(x, x, n, max, max, [&](int m, vec<double> entry, vec<double>) INLINE_LAMBDA {
-    const vec<double> gap = entry == most ? none : most - entry, term = part * gap;
-    sum.add(m, term, product_error(part, gap, term));
-  });
-  return sum.total().hi;
-}
-
-// Where the first entry that equals v is, of n among which there is one; without a branch that
-// nobody can foretell.
-template <class T>
-int64_t position_of(const T* x, int64_t n, T v) {
-  int64_t i = 0, found = n - 1;
-  while (i + kWidth<T> < n && !any_set<T>(load(x + i) == v)) i += kWidth<T>;
-  for (int64_t j = std::min<int64_t>(i + kWidth<T>, n) - 1; j >= i; --j)
-    found = x[j] == v ? j : found;
-  return found;
+  const double sum = sum_of_gaps<false>(x, n, max, share);
+  return sum == sum ? sum : sum_of_gaps<true>(x, n, max, share);
 }
 
 // The sum of a row of a target; nan where an entry is negative or nan.

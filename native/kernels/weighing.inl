@@ -306,21 +306,6 @@ const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count
   return buffer;
 }
 
-// Where m first stands in x.
-template <class T>
-INLINE int64_t position_of(T m, const T* x, int64_t n) {
-  constexpr int K = 4, W = kWidth<T>;
-  int64_t i = 0;
-  for (; i + K * W <= n; i += K * W) {
-    vec<bits<T>> found = load(x + i) == m;
-    for (int k = 1; k < K; ++k) found |= load(x + i + k * W) == m;
-    if (any_set<T>(found)) break;
-  }
-  while (i + W <= n && !any_set<T>(load(x + i) == m)) i += W;
-  while (x[i] != m) ++i;
-  return i;
-}
-
 // What to fetch while entries first .. first + count - 1 of a slice are weighed.
 template <class D>
 RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count,
@@ -351,7 +336,7 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   }
   State state;
   state.max = m;
-  if (Relative) state.reference = widened(c[position_of(m, x, n)]);
+  if (Relative) state.reference = widened(c[position_of(x, n, m)]);
   const Weights<double> w = with_exponent(
       m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
         Weights<double> sums = weigh_row<P>(exponent, x, c, n, kept, state.reference, ahead);
