@@ -79,8 +79,7 @@ class Plan {
     if (job.op == Op::derivative || job.op == Op::weighted_logsumexp) return choose_strips();
     if (job.op > Op::logsumexp) return;
     const bool reduces = job.op == Op::logsumexp;
-    // A sink takes single rows.
-    if (job.n == 0 || job.n > kChunk || job.dims == 0 || job.sink.data) return;
+    if (job.n == 0 || job.n > kChunk || job.dims == 0) return;
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);

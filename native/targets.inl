@@ -68,6 +68,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/stage.inl"
 #include "kernels/notes.inl"
 #include "kernels/maps.inl"
+#include "kernels/sinks.inl"
 #include "kernels/row_state.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"

@@ -79,7 +79,11 @@ class Batch {
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
     lanes_.correct();
-    if (needs_logarithms(job_) && !lanes_.show_others()) sum_others();
+    if (job_.sink.data && !lanes_.add_sinks(job_, first_)) return false;
+    if (needs_logarithms(job_) && !lanes_.show_others()) {
+      if (job_.sink.data) return false;
+      sum_others();
+    }
     if (job_.notes) lanes_.note(*job_.notes, first_);
     if (job_.op == Op::softmax)
       scale_rows(outgoing);

@@ -244,8 +244,9 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
+  if (job.sink.data && !lanes.add_sinks(job, first)) return false;
   if (needs_logarithms(job) && !lanes.show_others() &&
-      !sum_others(entries_again(writer, lanes), lanes))
+      (job.sink.data || !sum_others(entries_again(writer, lanes), lanes)))
     return false;
   if (job.notes) lanes.note(*job.notes, first);
   if (job.op == Op::softmax) {

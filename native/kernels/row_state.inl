@@ -71,8 +71,8 @@ inline bool streams_chunks(const Job& job) { return job.n > kChunk && streams_ro
 // frame, until the sum is known. A chunk that needs its entries again finds them untouched.
 template <class D, class T>
 bool keeps_chunks(const Job& job, const Slice& slice) {
-  return job.op == Op::softmax && job.n > kChunk && !job.sink.data && in_place<D, T>(job) &&
-         slice.x != slice.y && !streams_chunks(job);
+  return job.op == Op::softmax && job.n > kChunk && in_place<D, T>(job) && slice.x != slice.y &&
+         !streams_chunks(job);
 }
 
 // Whether the exponentials that a chunk kept serve in the frame of all: the two are a power of two
@@ -202,6 +202,32 @@ double log_of_slice(const State& all, double others) {
   return log_apart<T>(known, splat(others), log_of_sum<T>(known))[0];
 }
 
+// Adds a slice's sink to the state of its entries.  True where it stands beside them, in their
+// frame: then `sink` has nothing but its sum there.
+template <class T>
+bool add_sink(const Slice& slice, bool limit, State& all, State& sink) {
+  if (slice.sink == -std::numeric_limits<double>::infinity()) return false;
+  const Inverse<double> inverse =
+      limit ? Inverse<double>() : Inverse<double>::of(slice.temperature);
+  const Sinks sinks = Sinks::of(slice.sink, inverse);
+  if (!limit && all.ordinary() && all.shift == 0 && sinks.near(splat(all.max))[0] != 0) {
+    const double scale = power_of_two(exp_constants<T>::headroom);
+    const auto add_to = [&](State& state) {
+      vec<double> sum = splat(state.s * scale), sum_lo = splat(state.s_lo * scale);
+      sinks.add_to<T>(sum, sum_lo, splat(all.n));
+      state.s = sum[0] / scale, state.s_lo = sum_lo[0] / scale;
+    };
+    add_to(sink);
+    add_to(all);
+    return true;
+  }
+  sink = reduce_chunk(&slice.sink, 1, inverse);
+  // As sums of type T are: it is reduced in double.
+  for (double* sum : {&sink.s, &sink.s_lo, &sink.top, &sink.top_lo}) *sum *= exp_constants<T>::unit;
+  all = merge(all, sink);
+  return false;
+}
+
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
 template <class D, class T>
@@ -255,19 +281,11 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   const int64_t count = (job.n + kChunk - 1) / kChunk;
   for (int64_t c = 0; c < count; ++c)
     entries_state = c == 0 ? chunks[0] : merge(entries_state, chunks[c]);
-  State all = entries_state;
+  State all = entries_state, sink;
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
-  State sink;
-  if (slice.sink != -inf) {
-    sink = reduce_chunk(&slice.sink, 1,
-                        limit ? Inverse<double>() : Inverse<double>::of(slice.temperature));
-    // As sums of type T are: it is reduced in double.
-    for (double* sum : {&sink.s, &sink.s_lo, &sink.top, &sink.top_lo})
-      *sum *= exp_constants<T>::unit;
-    all = merge(entries_state, sink);
-  }
+  const bool beside = job.sink.data && add_sink<T>(slice, limit, all, sink);
 
   if (job.op == Op::logsumexp && !job.notes) {
     map->flat = true;
@@ -283,20 +301,21 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   }
   map->state = all;
   if (job.op != Op::log_softmax) return;
-  if (slice.sink > entries_state.max) {
+  if (!beside && slice.sink > entries_state.max) {
     const double below =
         (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
     map->max = slice.sink;
     map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : below / sink.top))[0];
     return;
   }
-  const double others = sum_of_others<D, T>(job, slice, entries_state, inverse);
+  double others = sum_of_others<D, T>(job, slice, entries_state, inverse);
   map->max = entries_state.max;
-  if (slice.sink == -inf) {
-    map->log_rest = log_of_slice<T>(entries_state, others);
+  if (beside || slice.sink == -inf) {
+    if (beside) others += sink.s;
+    map->log_rest = log_of_slice<T>(all, others);
   } else {
-    const double beside = sink.top * relative_scale(sink, entries_state);
-    map->log_rest = log1p(splat((others + beside) / entries_state.top))[0];
+    others += sink.top * relative_scale(sink, entries_state);
+    map->log_rest = log1p(splat(others / entries_state.top))[0];
   }
 }
 

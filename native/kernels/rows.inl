@@ -87,7 +87,7 @@ template <class T>
 constexpr int64_t kKeptOfSlice = kKeptChunks<T, sizeof(T)>;
 template <class D, class T>
 T* room_for_chunks(const Job& job) {
-  if (job.op != Op::softmax || job.sink.data || in_place<D, T>(job)) return nullptr;
+  if (job.op != Op::softmax || in_place<D, T>(job)) return nullptr;
   return scratch<T, KeptSlice>(kKeptOfSlice<T> * kChunk);
 }
 
@@ -121,12 +121,13 @@ void run_slice(const Job& job, int64_t index) {
   std::vector<State> states;
   T* kept_chunks = nullptr;
   if (chunks == 1) {
-    // The exponentials of a single chunk are kept, not computed again (unless a sink moves the
-    // frame): in a scratch row that stays in the first-level cache, or in the result.
-    const bool keeps = job.op == Op::softmax && !job.sink.data, over = slice.x == slice.y;
+    // The exponentials of a single chunk are kept, not computed again: in a scratch row that stays
+    // in the first-level cache, or in the result.
+    const bool keeps = job.op == Op::softmax, over = slice.x == slice.y;
     bool long_row = job.n > (over ? kBatchRow : kNearRow) && in_place<D, T>(job);
-    // The notes, and the limits of a slice with a mask, may need the entries once more.
-    if (over && (job.notes || slice.where)) {
+    // The notes, the limits of a slice with a mask, and a frame that a sink moves, may need the
+    // entries once more.
+    if (over && (job.notes || slice.where || job.sink.data)) {
       if constexpr (std::is_same_v<D, T>)
         if (keeps && long_row && job.notes && run_noted_row<T>(job, slice, index)) return;
       long_row = false;
@@ -136,7 +137,7 @@ void run_slice(const Job& job, int64_t index) {
     const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
     if (job.notes) note_slice<D, T>(job, slice, index, map);
-    if (keeps && !map.flat) {
+    if (keeps && !map.flat && kept_serves(state, map.state)) {
       const Scale<T> scale = scale_of<T>(map, state);
       if (long_row) settle(kept, job.n);
       return scale_chunk<D>(job, slice, 0, job.n, kept.e, scale, !long_row);

@@ -139,6 +139,36 @@ struct SliceLanes {
     }
   }
 
+  // Adds the sinks of slices first .. first + count - 1 to the sums; false where one is so far
+  // above its entries that it needs a frame of its own.
+  bool add_sinks(const Job& job, int64_t first) {
+    if (adjusted) return false;
+    constexpr int W = kWidth<double>;
+    alignas(64) double sink[M * W], inverse[M * W], inverse_lo[M * W] = {};
+    std::fill(sink, sink + M * W, -std::numeric_limits<double>::infinity());
+    std::fill(inverse, inverse + M * W, 1.0);
+    for (int c = 0; c < count; ++c) {
+      const Slice slice = slice_at(job, first + c);
+      sink[c] = slice.sink;
+      if (!Tempered) continue;
+      const Inverse<double> of = Inverse<double>::of(slice.temperature);
+      inverse[c] = of.hi, inverse_lo[c] = of.lo;
+    }
+    group<T, K> powers;
+    EACH powers.v[k] = (C::frame_magic + T(C::headroom + C::bias)) - frame.rounder.v[k];
+    vec<double> n[M], m[M];
+    widen(powers, n);
+    widen(max, m);
+    bool near = true;
+    for (int j = 0; j < M; ++j) {
+      const Sinks sinks = {load(sink + j * W), load(inverse + j * W), load(inverse_lo + j * W)};
+      sinks.add_to<T>(sum[j], sum_lo[j], n[j]);
+      const vec<int64_t> fits = sum[j] < kLargestSum * power_of_two(C::headroom);
+      near &= all_of<double>(sinks.near(m[j]) & fits, count - j * W);
+    }
+    return near;
+  }
+
   // Whether no slice has a nan.
   bool are_numbers() const {
     bool numbers = true;
