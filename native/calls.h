@@ -236,9 +236,8 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.all_count = all_count;
   if (job.labels && !all_count && !are_classes(job.labels, slices, plan.job.n, false))
     refuse("target", "less than the number of classes");
-  if (plan.job.n > 0 && (job.targets || smoothing != 0) &&
-      plan.job.x.along != item_size(plan.job.dtype))
-    refuse("axis", "the last where target holds probabilities, or is smoothed");
+  if (plan.job.n > 0 && job.targets && plan.job.x.along != item_size(plan.job.dtype))
+    refuse("axis", "the last where target holds probabilities");
   if (job.starts) check_sparse(job.starts, slices, job.places, targeted, plan.job.n);
   return job;
 }

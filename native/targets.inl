@@ -88,6 +88,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/weighted.inl"
 #include "kernels/loss_group.inl"
 #include "kernels/terms.inl"
+#include "kernels/smoothing.inl"
 #include "kernels/labels.inl"
 #include "kernels/losses.inl"
 #include "kernels/sampling.inl"

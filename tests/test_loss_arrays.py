@@ -107,15 +107,17 @@ def test_16_bit_targets_are_widened_as_they_are_read(kernels, dtype, classes):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("axis", [-1, 0])
 @pytest.mark.parametrize("classes", [10, 100])
-def test_smoothing_makes_no_rows(kernels, classes):
+def test_smoothing_makes_no_rows(kernels, classes, axis):
     if not kernels.build_info()["native"]:
         pytest.skip("NumPy makes them")
-    logits = np.random.default_rng(0).standard_normal((1 << 20, classes), np.float32)
+    shape = (1 << 20, classes) if axis else (classes, 1 << 20)
+    logits = np.random.default_rng(0).standard_normal(shape, np.float32)
     labels = np.arange(1 << 20) % classes
     tracemalloc.start()
     try:
-        sm.cross_entropy(logits, labels, label_smoothing=0.1, return_grad=True, out=logits)
+        sm.cross_entropy(logits, labels, axis, label_smoothing=0.1, return_grad=True, out=logits)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -23,28 +23,6 @@ INLINE void scatter_entries(char* data, const int64_t* places, int count, const 
       round_to(*(D*)(data + places[i]), entry[i]);
 }
 
-// y -= w: what all results of a row lose where its label is smoothed.
-template <class T>
-void lower(T* y, int64_t n, double w) {
-  const vec<T> by = splat(T(w)), by_lo = splat(T(w - double(T(w))));
-  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
-    constexpr int K = decltype(size)::value;
-    group<T, K> v = load_group<K>(y + i, count, splat(T(0)));
-    EACH v.v[k] = (v.v[k] - by) - by_lo;
-    store_group(y + i, count, v);
-  });
-}
-
-// The same for all rows.
-template <class T>
-void lower_all(const LossGroup& slices) {
-  const int64_t n = slices.softmax.n;
-  if (slices.lose_alike<T>())
-    return lower(slices.gradient<T>(0), slices.count * n, slices.job.scale * slices.share);
-  for (int i = 0; i < slices.count; ++i)
-    lower(slices.gradient<T>(i), n, slices.weight[i] * slices.share);
-}
-
 // Stores the losses of vector k of the slices, of which this is known, from their labels' entries;
 // gives the gradient of those, p - t times the weight.  Of a plain label that is p - 1, next to
 // which the rounding of p is small: where p is more than a half the label is the largest entry, and
@@ -226,13 +204,12 @@ void label_losses(LossGroup& slices) {
   const Operand &x = softmax.x, &y = softmax.y;
   labelled.look_up();
   if constexpr (std::is_same_v<D, T>)
-    for (int i = 0; slices.job.smoothing != 0 && i < slices.count; ++i)
-      slices.gaps[i] = sum_of_gaps(slices.logits<T>(i), softmax.n, slices.share);
+    if (slices.job.smoothing != 0) find_gaps<T>(slices);
   slices.run_softmax<D, T>();
   labelled.finish();
   if (!slices.derives()) return;
   if constexpr (std::is_same_v<D, T>)
-    if (slices.job.smoothing != 0) lower_all<T>(slices);
+    if (slices.job.smoothing != 0) lower<T>(slices);
   if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
     slices.find_labels(y, labelled.places);
   labelled.mend(y.data);

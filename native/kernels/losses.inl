@@ -14,20 +14,20 @@ template <bool Careful, class T>
 void sum_target(const T* x, const T* t, int64_t count, T max, int64_t own, TargetRow& row) {
   constexpr int W = kWidth<double>, M = kLanes / W;
   const vec<double> most = splat(double(max)), none = splat(0.0);
-  TermSum<T> others, below;
+  Term<T> others[M], below[M];
   for (int64_t i = 0; i < count; i += kLanes) {
     vec<double> entry[M], share[M];
     load_lanes_of(x + i, count - i, max, entry);
     load_lanes_of(t + i, count - i, T(0), share);
     for (int m = 0; m < M; ++m) {
-      others.add(m, lane_numbers<double>() == own - i - m * W ? none : share[m]);
+      others[m].add(lane_numbers<double>() == own - i - m * W ? none : share[m]);
       vec<double> gap = most - entry[m];
       if (Careful) gap = (share[m] == none) | (entry[m] == most) ? none : gap;
-      below.add_product(m, share[m], gap);
+      below[m].add_product(share[m], gap);
     }
   }
-  row.others = others.total();
-  row.below = below.total();
+  row.others = total_of(others);
+  row.below = total_of(below);
 }
 
 struct AtPlaces;
@@ -136,13 +136,17 @@ class WidenedLosses {
   const LossJob& job_;
   LossJob wide_;
 
+  static constexpr int64_t kShortColumn = 60;  // as rows of 16 bits that are turned
+
  public:
   explicit WidenedLosses(const LossJob& job) : job_(job), wide_(job) {
     Job& rows = wide_.softmax;
     rows.dtype = DType::f32;
     rows.dims = 1;
     rows.fetch_ahead = rows.fetch_results = rows.stream = false;
-    if (rows.traversal != Traversal::short_rows)
+    if (rows.traversal == Traversal::columns && rows.n <= kShortColumn)
+      rows.traversal = Traversal::short_rows;
+    else if (rows.traversal != Traversal::short_rows)
       rows.traversal = rows.n <= kBatchRow ? Traversal::batches : Traversal::rows;
     for (Operand* operand : {&rows.x, &rows.y}) {
       operand->along = sizeof(float);
@@ -217,7 +221,10 @@ class Losses {
   Job softmax_;
 
  public:
-  explicit Losses(const LossJob& job) : job_(job), softmax_(job.softmax) {}
+  explicit Losses(const LossJob& job) : job_(job), softmax_(job.softmax) {
+    // Results that are read again are not sent past the caches.
+    if (job.targets || job.smoothing != 0) softmax_.stream = false;
+  }
 
   // How many slices of a bundle at a time: no more than a tile has room for, or than is fetched
   // ahead, as entries of labels are looked up before all others.

@@ -202,30 +202,24 @@ double log_of_slice(const State& all, double others) {
   return log_apart<T>(known, splat(others), log_of_sum<T>(known))[0];
 }
 
-// Adds a slice's sink to the state of its entries.  True where it stands beside them, in their
-// frame: then `sink` has nothing but its sum there.
+// A state with a sink that joins it.
 template <class T>
-bool add_sink(const Slice& slice, bool limit, State& all, State& sink) {
-  if (slice.sink == -std::numeric_limits<double>::infinity()) return false;
-  const Inverse<double> inverse =
-      limit ? Inverse<double>() : Inverse<double>::of(slice.temperature);
-  const Sinks sinks = Sinks::of(slice.sink, inverse);
-  if (!limit && all.ordinary() && all.shift == 0 && sinks.near(splat(all.max))[0] != 0) {
-    const double scale = power_of_two(exp_constants<T>::headroom);
-    const auto add_to = [&](State& state) {
-      vec<double> sum = splat(state.s * scale), sum_lo = splat(state.s_lo * scale);
-      sinks.add_to<T>(sum, sum_lo, splat(all.n));
-      state.s = sum[0] / scale, state.s_lo = sum_lo[0] / scale;
-    };
-    add_to(sink);
-    add_to(all);
-    return true;
-  }
-  sink = reduce_chunk(&slice.sink, 1, inverse);
+State with_sink(State state, const Sinks& sink) {
+  const double scale = power_of_two(exp_constants<T>::headroom);
+  vec<double> sum = splat(state.s * scale), sum_lo = splat(state.s_lo * scale);
+  sink.add_to<T>(sum, sum_lo, splat(state.n));
+  state.s = sum[0] / scale, state.s_lo = sum_lo[0] / scale;
+  return state;
+}
+
+// The state of a sink that stands alone.
+template <class T>
+State state_of_sink(double sink, const Inverse<double>& inverse) {
+  State state = reduce_chunk(&sink, 1, inverse);
   // As sums of type T are: it is reduced in double.
-  for (double* sum : {&sink.s, &sink.s_lo, &sink.top, &sink.top_lo}) *sum *= exp_constants<T>::unit;
-  all = merge(all, sink);
-  return false;
+  for (double* sum : {&state.s, &state.s_lo, &state.top, &state.top_lo})
+    *sum *= exp_constants<T>::unit;
+  return state;
 }
 
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
@@ -285,7 +279,16 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
-  const bool beside = job.sink.data && add_sink<T>(slice, limit, all, sink);
+  const Inverse<double> exact = limit ? Inverse<double>() : Inverse<double>::of(slice.temperature);
+  const Sinks joining = Sinks::of(slice.sink, exact);
+  const bool joins = job.sink.data && !limit && all.ordinary() && all.shift == 0 &&
+                     joining.near(splat(all.max), splat(all.n))[0] != 0;
+  if (joins) {
+    all = with_sink<T>(all, joining);
+  } else if (slice.sink != -inf) {
+    sink = state_of_sink<T>(slice.sink, exact);
+    all = merge(all, sink);
+  }
 
   if (job.op == Op::logsumexp && !job.notes) {
     map->flat = true;
@@ -301,17 +304,25 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   }
   map->state = all;
   if (job.op != Op::log_softmax) return;
-  if (!beside && slice.sink > entries_state.max) {
+  if (!joins && slice.sink > entries_state.max) {
     const double below =
         (entries_state.s + entries_state.s_lo) * relative_scale(entries_state, sink);
     map->max = slice.sink;
     map->log_rest = log1p(splat(entries_state.s == 0 ? 0 : below / sink.top))[0];
     return;
   }
-  double others = sum_of_others<D, T>(job, slice, entries_state, inverse);
   map->max = entries_state.max;
-  if (beside || slice.sink == -inf) {
-    if (beside) others += sink.s;
+  if (joins && shows_others<T>(sum_and_top<T>(all))[0]) {
+    map->log_rest = log_of_slice<T>(all, 0);
+    return;
+  }
+  double others = sum_of_others<D, T>(job, slice, entries_state, inverse);
+  if (joins) {
+    State none = entries_state;
+    none.s = none.s_lo = 0;
+    others += with_sink<T>(none, joining).s;
+  }
+  if (joins || slice.sink == -inf) {
     map->log_rest = log_of_slice<T>(all, others);
   } else {
     others += sink.top * relative_scale(sink, entries_state);

@@ -137,7 +137,8 @@ void run_slice(const Job& job, int64_t index) {
     const State state = reduce_slice_chunk<D, T>(job, slice, 0, kept);
     finish_slice<D, T>(job, slice, &state, &map);
     if (job.notes) note_slice<D, T>(job, slice, index, map);
-    if (keeps && !map.flat && kept_serves(state, map.state)) {
+    // Where a sink moved the frame they may not serve, but then the entries are untouched.
+    if (keeps && !map.flat && (!job.sink.data || kept_serves(state, map.state))) {
       const Scale<T> scale = scale_of<T>(map, state);
       if (long_row) settle(kept, job.n);
       return scale_chunk<D>(job, slice, 0, job.n, kept.e, scale, !long_row);

@@ -1,5 +1,6 @@
 // Sinks: logits that take part in the sum of a slice and have no result.  They are double, whatever
-// the entries are, and stand in the frame of the entries unless they are far above all of them.
+// the entries are, and join sums in the frame of the entries, unless they are far above all of them
+// or the frame is not an ordinary one.
 
 // One to a lane, or one slice's in all.
 struct Sinks {
@@ -9,9 +10,10 @@ struct Sinks {
     return {splat(sink), splat(inverse.hi), splat(inverse.lo)};
   }
 
-  // Whether a sink may stand in the frame of entries of which `max` is the largest.
-  INLINE vec<int64_t> near(vec<double> max) const {
-    return (sink - max) * inverse < kLargestRise * 0.69;
+  // Whether they may join entries of which `max` is the largest, in frames with these powers of
+  // two; temperatures may be so small that T has no reciprocal for them.
+  INLINE vec<int64_t> near(vec<double> max, vec<double> n) const {
+    return ((sink - max) * inverse < kLargestRise * 0.69) & (sink * inverse < n * 0.69 + 200);
   }
 
   // Adds the exponentials to sums in frames with these powers of two.

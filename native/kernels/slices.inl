@@ -139,15 +139,16 @@ struct SliceLanes {
     }
   }
 
-  // Adds the sinks of slices first .. first + count - 1 to the sums; false where one is so far
-  // above its entries that it needs a frame of its own.
+  // Adds the sinks of slices first .. first + count - 1 to the sums; false where one cannot join
+  // its entries (see Sinks) or the frames do not serve.
   bool add_sinks(const Job& job, int64_t first) {
-    if (adjusted) return false;
+    EACH if (adjusted && any_set<T>(shift.v[k] != 0)) return false;
     constexpr int W = kWidth<double>;
     alignas(64) double sink[M * W], inverse[M * W], inverse_lo[M * W] = {};
     std::fill(sink, sink + M * W, -std::numeric_limits<double>::infinity());
     std::fill(inverse, inverse + M * W, 1.0);
     for (int c = 0; c < count; ++c) {
+      if (odd >> c & 1) continue;
       const Slice slice = slice_at(job, first + c);
       sink[c] = slice.sink;
       if (!Tempered) continue;
@@ -163,8 +164,8 @@ struct SliceLanes {
     for (int j = 0; j < M; ++j) {
       const Sinks sinks = {load(sink + j * W), load(inverse + j * W), load(inverse_lo + j * W)};
       sinks.add_to<T>(sum[j], sum_lo[j], n[j]);
-      const vec<int64_t> fits = sum[j] < kLargestSum * power_of_two(C::headroom);
-      near &= all_of<double>(sinks.near(m[j]) & fits, count - j * W);
+      const vec<int64_t> fits = ~(sum[j] >= kLargestSum * power_of_two(C::headroom));
+      near &= all_of<double>(sinks.near(m[j], n[j]) & fits, count - j * W);
     }
     return near;
   }

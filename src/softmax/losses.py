@@ -172,7 +172,7 @@ def each_loss(
 ) -> Array:
     """Return the weighted loss of each slice, and write the gradient."""
     losses = np.zeros(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
-    if target.plain_labels or (target.whole_labels and axis == x.ndim - 1):
+    if target.whole_labels:
         kernel = kernel_for(x.dtype, kernels, "cross_entropy")
         options = axis, scale, z_loss, target.smoothing
         kernel(x, target.labels, target.weights, losses, gradient, *options)
