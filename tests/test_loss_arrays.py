@@ -93,6 +93,28 @@ def test_same_bits_alone_or_among_many(kernels, dtype, classes, kind, z_loss):
     assert bits(rows, labels, out=rows) == expected
 
 
+@pytest.mark.parametrize("shape", [(3, 20, 5), (2, 20, 150), (2, 70, 150), (3000, 9), (40_000, 3)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_smoothed_labels_of_columns_have_the_bits_of_rows(kernels, dtype, shape):
+    axis = len(shape) - 2
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, shape).astype(dtype)
+    logits[..., 0, 1] = -np.inf
+    logits[..., 1, 2] = np.inf
+    target = rng.integers(shape[axis], size=shape[:axis] + shape[axis + 1 :])
+    target[..., 0] = -100
+    rows = np.moveaxis(logits, axis, -1).copy()
+    for weight in (None, rng.random(target.shape)):
+        options = {"label_smoothing": 0.1, "ignore_index": -100, "reduction": "none"}
+        options["sample_weight"] = weight
+        losses, gradient = sm.cross_entropy(logits, target, axis, return_grad=True, **options)
+        expected, slopes = sm.cross_entropy(rows, target, return_grad=True, **options)
+        assert losses.tobytes() == expected.tobytes()
+        assert np.moveaxis(gradient, axis, -1).tobytes() == slopes.tobytes()
+        alone = sm.cross_entropy(logits, target, axis, **options)
+        assert alone.tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("classes", [5, 17, 60, 100, 3000, 40_000])
 @pytest.mark.parametrize("dtype", [np.float16, BFLOAT16], ids=str)
 def test_16_bit_targets_are_widened_as_they_are_read(kernels, dtype, classes):

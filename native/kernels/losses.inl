@@ -156,7 +156,9 @@ class WidenedLosses {
 
   int64_t at_once(int64_t) const {
     const Job& rows = wide_.softmax;
-    return rows.traversal == Traversal::short_rows ? short_tile<float>(rows.n) : kBatch;
+    return rows.traversal == Traversal::short_rows
+               ? short_tile<float>(rows.n)
+               : std::clamp<int64_t>(kChunk / std::max<int64_t>(rows.n, 1), 1, kBatch);
   }
 
   void run(int64_t first, int count, double* losses) {

@@ -279,7 +279,8 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
-  const Inverse<double> exact = limit ? Inverse<double>() : Inverse<double>::of(slice.temperature);
+  const Inverse<double> exact =
+      limit || !job.sink.data ? Inverse<double>() : Inverse<double>::of(slice.temperature);
   const Sinks joining = Sinks::of(slice.sink, exact);
   const bool joins = job.sink.data && !limit && all.ordinary() && all.shift == 0 &&
                      joining.near(splat(all.max), splat(all.n))[0] != 0;

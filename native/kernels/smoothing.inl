@@ -28,8 +28,8 @@ double sum_of_gaps(const T* x, int64_t n, double share) {
 }
 
 // The same of `count` columns, a vector at most: entry i of each goes to sum i mod 16 of its own,
-// so that they have the same bits.  nan where one needs more care.
-template <class T>
+// so that they have the same bits.
+template <bool Careful, class T>
 void gaps_of_columns(const T* x, int64_t step, int64_t n, int count, double share, double* gaps) {
   constexpr int W = kWidth<T>, H = kWide<T, 1>;
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
@@ -42,7 +42,11 @@ void gaps_of_columns(const T* x, int64_t step, int64_t n, int count, double shar
   for (int64_t i = 0; i < n; ++i) {
     vec<double> entry[H];
     widen(single<T>(load_first(x + i * step, count, lowest)), entry);
-    for (int h = 0; h < H; ++h) sums[i % kLanes][h].add_product(part, most[h] - entry[h]);
+    for (int h = 0; h < H; ++h) {
+      const vec<double> gap = most[h] - entry[h];
+      sums[i % kLanes][h].add_product(part,
+                                      Careful ? (entry[h] == most[h] ? splat(0.0) : gap) : gap);
+    }
   }
   for (int c = 0; c < count; ++c) {
     Term<T> lane[kLaneVectors];
@@ -53,27 +57,21 @@ void gaps_of_columns(const T* x, int64_t step, int64_t n, int count, double shar
   }
 }
 
-struct Gathered;
-
 // Those of all slices, which are rows, or columns, or scattered.
 template <class T>
 void find_gaps(LossGroup& slices) {
   const Job& softmax = slices.softmax;
-  const int64_t n = softmax.n, along = softmax.x.along;
+  const int64_t n = softmax.n, step = softmax.x.along / int64_t(sizeof(T));
+  double* gaps = slices.gaps;
   const bool columns = softmax.traversal == Traversal::columns;
   for (int c = 0; columns && c < slices.count; c += kWidth<T>)
-    gaps_of_columns(slices.logits<T>(c), along / int64_t(sizeof(T)), n,
-                    std::min(slices.count - c, kWidth<T>), slices.share, slices.gaps + c);
-  for (int i = 0; i < slices.count; ++i) {
-    if (columns && slices.gaps[i] == slices.gaps[i]) continue;
-    const T* x = slices.logits<T>(i);
-    if (along != sizeof(T)) {
-      T* row = scratch<T, Gathered>(n);
-      gather<T>((const char*)x, along, n, row);
-      x = row;
-    }
-    slices.gaps[i] = sum_of_gaps(x, n, slices.share);
-  }
+    gaps_of_columns<false>(slices.logits<T>(c), step, n, std::min(slices.count - c, kWidth<T>),
+                           slices.share, gaps + c);
+  for (int i = 0; i < slices.count; ++i)
+    if (step == 1)
+      gaps[i] = sum_of_gaps(slices.logits<T>(i), n, slices.share);
+    else if (!columns || gaps[i] != gaps[i])
+      gaps_of_columns<true>(slices.logits<T>(i), step, n, 1, slices.share, gaps + i);
 }
 
 // y -= w

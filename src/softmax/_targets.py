@@ -51,7 +51,7 @@ class Target:
 
     @property
     def whole_labels(self) -> bool:
-        """Whether no rows need to be made: kernels smooth labels."""
+        """Whether no rows need to be made where slices lie well: kernels smooth labels."""
         return self.labels is not None and (not self.smoothing or self.class_weight is None)
 
     @property

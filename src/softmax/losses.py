@@ -37,6 +37,7 @@ from softmax._targets import (
     without_axis,
 )
 
+FEW_COLUMNS, LONG_COLUMN = 8, 1 << 15  # with fewer neighbours, or longer, they are walked alone
 TERMS_OF_AN_ENTRY = 32  # of binary cross-entropy: blocks are shorter by this, to stay in the cache
 
 
@@ -172,7 +173,7 @@ def each_loss(
 ) -> Array:
     """Return the weighted loss of each slice, and write the gradient."""
     losses = np.zeros(math.prod(without_axis(x, axis)), wide_dtype(x.dtype))
-    if target.whole_labels:
+    if target.plain_labels or (target.whole_labels and walks_well(x, axis)):
         kernel = kernel_for(x.dtype, kernels, "cross_entropy")
         options = axis, scale, z_loss, target.smoothing
         kernel(x, target.labels, target.weights, losses, gradient, *options)
@@ -187,6 +188,12 @@ def each_loss(
         moved = np.moveaxis(gradient, axis, -1)
         moved[...] = slopes.reshape(moved.shape)
     return losses
+
+
+def walks_well(x: Array, axis: int) -> bool:
+    """Whether slices are rows, or columns beside others: kernels smooth their labels as they lie."""
+    neighbours = math.prod(x.shape[axis + 1 :])
+    return neighbours == 1 or (neighbours >= FEW_COLUMNS and x.shape[axis] <= LONG_COLUMN)
 
 
 def focal_loss(
