@@ -175,7 +175,7 @@ def test_a_sink_alone_or_among_others(kernels, function, dtype, length):
     rng = np.random.default_rng(0)
     sink = rng.normal(0, 8, (40, 1))
     sink[27:32, 0] = -np.inf, np.inf, np.nan, 1e5, -1e5
-    sink[32:36, 0] = x[32:36].astype(float).max(1) + [37.9, 38.5, 60, 0]
+    sink[32:36, 0] = x[32:36].max(1).astype(float) + np.array([37.9, 38.5, 60, 0])
     temperature = np.linspace(0.5, 2, 40)[:, None]
     temperature[24], temperature[25] = 0, np.inf
     where = rng.random((40, length)) < 0.7

@@ -191,7 +191,7 @@ def each_loss(
 
 
 def walks_well(x: Array, axis: int) -> bool:
-    """Whether slices are rows, or columns beside others: kernels smooth their labels as they lie."""
+    """Whether slices are rows, or columns beside others, whose labels kernels smooth."""
     neighbours = math.prod(x.shape[axis + 1 :])
     return neighbours == 1 or (neighbours >= FEW_COLUMNS and x.shape[axis] <= LONG_COLUMN)
 
