@@ -48,9 +48,9 @@ INLINE double total_of(const Term<double>* lane) {
   constexpr int W = kWidth<double>;
   double a[kLanes], b[kLanes];
   for (int m = 0; m < kLanes / W; ++m) store(a + m * W, lane[m].sum), store(b + m * W, lane[m].low);
-  const Pair total = tree_of_pairs(a, b);
-  // What is infinite has no low part.
-  return a[0] - a[0] == 0 ? total.hi : a[0];
+  const double total = tree_of_pairs(a, b).hi;
+  // What is infinite, or too large to be split where nothing is fused, has no low part.
+  return total - total == 0 ? total : a[0];
 }
 
 // Sixteen entries as doubles, of which `here` exist; the others read as `rest`.
