@@ -110,6 +110,9 @@ inline constexpr int64_t kBatch = 16, kColumns = 64;
 // definition of the result's bits.
 inline constexpr int64_t kChunk = 32768;
 
+// Contiguous slices of 16 bits up to this length are turned into columns: they are widened first.
+inline constexpr int64_t kShortNarrowRow = 60;
+
 // Longer columns would not fit a strip and its exponentials in 1 MiB.
 inline constexpr int64_t kLongStrip = 4096;
 

@@ -114,7 +114,7 @@ class Plan {
       case DType::f32:
         return adds_up || roomy_first_level() ? 128 : 96;
       default:
-        return 60;
+        return kShortNarrowRow;
     }
   }
 

@@ -12,13 +12,13 @@ struct TargetRow {
 // share, and the largest entry, add nothing also where they are infinitely far or infinite.
 template <bool Careful, class T>
 void sum_target(const T* x, const T* t, int64_t count, T max, int64_t own, TargetRow& row) {
-  constexpr int W = kWidth<double>, M = kLanes / W;
+  constexpr int W = kWidth<double>, M = kLaneVectors;
   const vec<double> most = splat(double(max)), none = splat(0.0);
   Term<T> others[M], below[M];
   for (int64_t i = 0; i < count; i += kLanes) {
     vec<double> entry[M], share[M];
-    load_lanes_of(x + i, count - i, max, entry);
-    load_lanes_of(t + i, count - i, T(0), share);
+    load_sixteen(x + i, count - i, max, entry);
+    load_sixteen(t + i, count - i, T(0), share);
     for (int m = 0; m < M; ++m) {
       others[m].add(lane_numbers<double>() == own - i - m * W ? none : share[m]);
       vec<double> gap = most - entry[m];
@@ -136,15 +136,13 @@ class WidenedLosses {
   const LossJob& job_;
   LossJob wide_;
 
-  static constexpr int64_t kShortColumn = 60;  // as rows of 16 bits that are turned
-
  public:
   explicit WidenedLosses(const LossJob& job) : job_(job), wide_(job) {
     Job& rows = wide_.softmax;
     rows.dtype = DType::f32;
     rows.dims = 1;
     rows.fetch_ahead = rows.fetch_results = rows.stream = false;
-    if (rows.traversal == Traversal::columns && rows.n <= kShortColumn)
+    if (rows.traversal == Traversal::columns && rows.n <= kShortNarrowRow)
       rows.traversal = Traversal::short_rows;
     else if (rows.traversal != Traversal::short_rows)
       rows.traversal = rows.n <= kBatchRow ? Traversal::batches : Traversal::rows;

@@ -24,6 +24,17 @@ INLINE void narrowed(const vec<double>* from, group<double, K>& g) {
   EACH g.v[k] = from[k];
 }
 
+// A vector of T's numbers in double precision as a sum of two.
+template <class T>
+INLINE void in_two_parts(const vec<double>* whole, group<T, 1>& hi, group<T, 1>& lo) {
+  constexpr int H = kWide<T, 1>;
+  vec<double> rest[H];
+  narrowed(whole, hi);
+  widen(hi, rest);
+  for (int h = 0; h < H; ++h) rest[h] = whole[h] - rest[h];
+  narrowed(rest, lo);
+}
+
 // Whether the condition holds in the first `count` lanes.
 template <class T>
 INLINE bool all_of(vec<bits<T>> holds, int count) {
@@ -291,13 +302,10 @@ struct SliceLanes {
 
   // How entries of vector k become logarithms.
   INLINE ShiftLanes<T, Tempered> shift_to_logarithms(int k) const {
-    vec<double> log[H], low[H];
+    vec<double> log[H];
     group<T, 1> hi, lo;
     logarithms(k, log);
-    narrowed(log, hi);
-    widen(hi, low);
-    for (int h = 0; h < H; ++h) low[h] = log[h] - low[h];
-    narrowed(low, lo);
+    in_two_parts(log, hi, lo);
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 

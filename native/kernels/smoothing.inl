@@ -1,9 +1,6 @@
 // What smoothed labels ask of slices besides their softmax: how far all entries are below the
 // largest, and what all gradients lose.
 
-// Vectors of double that hold the sixteen lanes of a row's sums.
-constexpr int kLaneVectors = kLanes / kWidth<double>;
-
 // The sum of how far the entries of a row are below the largest, times a share.  `Careful`: the
 // largest is not below itself where it is infinite.
 template <bool Careful, class T>
@@ -12,7 +9,7 @@ double sum_of_gaps(const T* x, int64_t n, T max, double share) {
   Term<T> sum[kLaneVectors];
   for (int64_t i = 0; i < n; i += kLanes) {
     vec<double> entry[kLaneVectors];
-    load_lanes_of(x + i, n - i, max, entry);
+    load_sixteen(x + i, n - i, max, entry);
     for (int m = 0; m < kLaneVectors; ++m) {
       const vec<double> gap = most - entry[m];
       sum[m].add_product(part, Careful ? (entry[m] == most ? splat(0.0) : gap) : gap);
@@ -92,13 +89,10 @@ void lower_columns(T* y, int64_t step, int64_t n, int count, const double* w) {
   constexpr int W = kWidth<T>, H = kWide<T, 1>;
   for (int c = 0; c < count; c += W) {
     const int here = std::min(count - c, W);
-    vec<double> whole[H], low[H];
+    vec<double> whole[H];
     group<T, 1> by, by_lo;
     for (int h = 0; h < H; ++h) whole[h] = load(w + c + h * kWidth<double>);
-    narrowed(whole, by);
-    widen(by, low);
-    for (int h = 0; h < H; ++h) low[h] = whole[h] - low[h];
-    narrowed(low, by_lo);
+    in_two_parts(whole, by, by_lo);
     for (int64_t k = 0; k < n; ++k) {
       T* row = y + k * step + c;
       const vec<T> v = load_first(row, here, splat(T(0)));

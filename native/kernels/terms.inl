@@ -1,5 +1,8 @@
 // What losses ask of a row besides its softmax: sums of terms in double.
 
+// Vectors of double that hold the sixteen lanes of a row's sums.
+constexpr int kLaneVectors = kLanes / kWidth<double>;
+
 // A running sum of terms that are not negative, one to a lane.
 template <class T>
 struct Term;
@@ -41,13 +44,14 @@ INLINE void take_lane(const Term<double>& from, int lane, Term<double>& to, int 
 // The total of sixteen of them, by the tree of all sums (reduce.inl).
 INLINE double total_of(const Term<float>* lane) {
   Sums<float> sums;
-  for (int m = 0; m < Sums<float>::M; ++m) sums.lane[m] = lane[m].sum;
+  for (int m = 0; m < kLaneVectors; ++m) sums.lane[m] = lane[m].sum;
   return sums.total().hi;
 }
 INLINE double total_of(const Term<double>* lane) {
   constexpr int W = kWidth<double>;
   double a[kLanes], b[kLanes];
-  for (int m = 0; m < kLanes / W; ++m) store(a + m * W, lane[m].sum), store(b + m * W, lane[m].low);
+  for (int m = 0; m < kLaneVectors; ++m)
+    store(a + m * W, lane[m].sum), store(b + m * W, lane[m].low);
   const double total = tree_of_pairs(a, b).hi;
   // What is infinite, or too large to be split where nothing is fused, has no low part.
   return total - total == 0 ? total : a[0];
@@ -55,9 +59,9 @@ INLINE double total_of(const Term<double>* lane) {
 
 // Sixteen entries as doubles, of which `here` exist; the others read as `rest`.
 template <class T>
-INLINE void load_lanes_of(const T* x, int64_t here, T rest, vec<double>* to) {
+INLINE void load_sixteen(const T* x, int64_t here, T rest, vec<double>* to) {
   if (here < kLanes) return widen(load_group<kLanes / kWidth<T>>(x, int(here), splat(rest)), to);
-  for (int m = 0; m < kLanes / kWidth<double>; ++m) to[m] = load_wide(x + m * kWidth<double>);
+  for (int m = 0; m < kLaneVectors; ++m) to[m] = load_wide(x + m * kWidth<double>);
 }
 
 // The sum of a row of a target; nan where an entry is negative or nan.
