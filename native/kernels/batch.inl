@@ -39,6 +39,40 @@ struct Summing {
   }
 };
 
+// One frame for all rows of a batch, once it has served one, as long as rows are alike: there is
+// nothing to wait for before the first exponential.  Results have the same bits in any frame that
+// serves, so that it does not matter what a thread has worked on before.
+struct CommonFrame {
+  // No largest entry may lie below; a nan where there is no such frame.
+  float lowest = std::numeric_limits<float>::quiet_NaN();
+  float rounder, floor;
+
+  bool known() const { return lowest == lowest; }
+  void forget() { *this = {}; }
+
+  // Has it lie about the largest entries of rows, if they are near each other.
+  void settle(const float* largest, int count) {
+    constexpr float reach = kLargestRise * 0.69f;
+    float least = largest[0], most = largest[0];
+    for (int i = 1; i < count; ++i)
+      least = std::min(least, largest[i]), most = std::max(most, largest[i]);
+    lowest = (least + most - reach) / 2;
+    State unit;
+    const Frame<float> frame = frame_around(lowest, Inverse<float>(), unit);
+    if (!(most - least < 0.75f * reach) || unit.shift != 0) return forget();
+    rounder = frame.rounder.v[0][0], floor = frame.floor.v[0][0];
+  }
+};
+
+inline CommonFrame& common_frame() {
+  static thread_local CommonFrame frame;
+  return frame;
+}
+
+// Where the frames of a batch come from, in the order in which that is tried: from the batch
+// before, from the first entries of each row, or from all.
+enum class Frames { common, guessed, exact };
+
 // A bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
@@ -67,14 +101,26 @@ class Batch {
     lanes_.count = count;
   }
 
-  // False, and nothing written, if a row is out of the ordinary; with `guess` also if one rises far
-  // above its first entries.  Where `outgoing` is null results are written at once.
+  // Whether frames can come from there.
+  bool offers(Frames frames) const {
+    switch (frames) {
+      case Frames::common:
+        return sizeof(T) == 4 && !Tempered && n_ >= kGuessed && common_frame().known();
+      case Frames::guessed:
+        return n_ >= kGuessed;
+      default:
+        return true;
+    }
+  }
+
+  // False, and nothing written, if a row is out of the ordinary; unless frames are exact, also if
+  // one does not serve.  Where `outgoing` is null results are written at once.
   template <class Map>
-  bool run(bool guess, Outgoing<T, Map>* outgoing) {
-    guesses_ = guess && n_ >= kGuessed;
+  bool run(Frames frames, Outgoing<T, Map>* outgoing) {
+    frames_ = frames;
     if (!find_frames(outgoing != nullptr)) return false;
     reduce(outgoing);
-    if (guesses_ && !find_max()) return false;
+    if (frames_ != Frames::exact && !find_max()) return false;
     // Beside a nan, what takes no part is still 0.
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
@@ -94,9 +140,6 @@ class Batch {
     return true;
   }
 
-  // Whether the last run guessed its frames.
-  bool guessed() const { return guesses_; }
-
   // Rows that are left to `run_odd`.
   uint64_t odd() const { return lanes_.odd; }
 
@@ -105,7 +148,7 @@ class Batch {
   const int64_t first_;
   const int count_;
   const int64_t n_, room_, rows_;  // entries, with room for whole groups, and rows of a bundle
-  bool guesses_;
+  Frames frames_;
   T* staged_;  // or null where entries are taken as they lie
   const char* source_[kBatch];
   char* result_[kBatch];
@@ -143,7 +186,11 @@ class Batch {
   // The lanes of a batch's rows that do not exist follow the first.
   bool find_frames(bool streams) {
     vec<T> largest[kBatch];
-    if (guesses_) {
+    if (frames_ == Frames::common) {
+      take_common_frame();
+      return true;
+    }
+    if (frames_ == Frames::guessed) {
       _Pragma("GCC unroll 16") for (int r = 0; r < kBatch; ++r) largest[r] =
           load(x(r < count_ ? r : 0));
       lanes_.max = largest_of_each(largest);
@@ -154,7 +201,7 @@ class Batch {
       lanes_.max = largest_of_each(largest);
     }
     if (!set_temperatures(job_, first_, lanes_)) return false;
-    return lanes_.find_frames() || (!guesses_ && adjust(streams));
+    return lanes_.find_frames() || (frames_ == Frames::exact && adjust(streams));
   }
 
   // Rows out of the ordinary (see SliceLanes) are adjusted in a copy, from which nothing can be
@@ -174,9 +221,29 @@ class Batch {
     return true;
   }
 
+  void take_common_frame() {
+    if constexpr (sizeof(T) == 4) {
+      const CommonFrame& common = common_frame();
+      set_temperatures(job_, first_, lanes_);
+      EACH {
+        lanes_.max.v[k] = splat(common.lowest);
+        lanes_.frame.shift.v[k] = splat(0.0f);
+        lanes_.frame.floor.v[k] = splat(common.floor);
+        lanes_.frame.rounder.v[k] = splat(common.rounder);
+      }
+    }
+  }
+
   bool find_max() {
     for (int r = count_; r < kBatch; ++r) largest_[r] = largest_[0];
-    return lanes_.find_max(largest_of_each(largest_));
+    const bool serve = lanes_.find_max(largest_of_each(largest_));
+    if constexpr (sizeof(T) == 4 && !Tempered) {
+      if (!serve)
+        common_frame().forget();
+      else if (frames_ == Frames::guessed)
+        common_frame().settle(Numbers(lanes_.max).of, count_);
+    }
+    return serve;
   }
 
   // The sums of all rows' exponentials, which are kept where they are needed again.
@@ -316,7 +383,9 @@ class Batch {
 template <bool Tempered, class D, class T, class Map>
 bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
   Batch<D, T, Tempered> batch(job, first, count);
-  const bool done = batch.run(true, outgoing) || (batch.guessed() && batch.run(false, outgoing));
+  bool done = false;
+  for (Frames frames : {Frames::common, Frames::guessed, Frames::exact})
+    if (!done && batch.offers(frames)) done = batch.run(frames, outgoing);
   if (!done) return false;
   if (batch.odd()) run_odd<D, T>(job, first, batch.odd());
   return true;

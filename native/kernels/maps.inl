@@ -1,8 +1,8 @@
 // The maps: from the entries of a row, or their kept exponentials, to its results.
 
 // How scaled exponentials become probabilities: times `factor`, but for the largest.  Where that
-// one takes more than half, its own rounding would show (as 1.0000001, say), and it is set on its
-// own.
+// one takes more than half, and its own rounding shows in the product (as 1.0000001, say), it is
+// set on its own.
 template <class T>
 struct Scale {
   T factor, factor_lo;
@@ -48,9 +48,10 @@ Scale<T> scale_of(const SliceMap& map, const State& unit) {
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
   }
   // As it stands in the frame of `unit`.
-  const T kept = T(top) > T(0.5) ? T(all.kept * power_of_two(int64_t(all.n - unit.n)))
-                                 : std::numeric_limits<T>::quiet_NaN();
-  return {T(whole), T(whole_lo), kept, T(top * w)};
+  const T kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
+  const bool shows =
+      T(top) > T(0.5) && product(splat(kept), splat(T(whole)), splat(T(whole_lo)))[0] != T(top * w);
+  return {T(whole), T(whole_lo), shows ? kept : std::numeric_limits<T>::quiet_NaN(), T(top * w)};
 }
 
 // y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.  Results

@@ -115,7 +115,8 @@ struct SliceLanes {
     EACH {
       const vec<T> rise = (largest.v[k] - max.v[k]) * frame.inverse.v[k];
       const vec<T> z = largest.v[k] * frame.inverse.v[k];
-      near &= all_of<T>((rise < T(kLargestRise * 0.69)) & (z < C::direct), count - k * W);
+      const vec<bits<T>> serves = (rise >= 0) & (rise < T(kLargestRise * 0.69)) & (z < C::direct);
+      near &= all_of<T>(serves, count - k * W);
     }
     max = largest;
     return near;
@@ -288,7 +289,9 @@ struct SliceLanes {
     }
     narrowed(low, of_all_lo);
     const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
-    return {of_all.v[0], of_all_lo.v[0], dominated ? kept.v[k] : none, of_top.v[0]};
+    const vec<bits<T>> shows =
+        dominated & (product(kept.v[k], of_all.v[0], of_all_lo.v[0]) != of_top.v[0]);
+    return {of_all.v[0], of_all_lo.v[0], shows ? kept.v[k] : none, of_top.v[0]};
   }
 
   // Of all vectors, where there may be notes of the slices, from `first` on.
