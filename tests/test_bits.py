@@ -76,7 +76,9 @@ def test_one_row_alone_or_in_a_batch(kernels, function, dtype):
 
 @each_dtype
 @pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax, sm.logsumexp])
-@pytest.mark.parametrize("length", [1, 2, 3, 10, 24, 25, 60, 61, 128, 129, 300, 512, 513, 2049])
+@pytest.mark.parametrize(
+    "length", [1, 2, 3, 10, 24, 25, 60, 61, 128, 129, 300, 512, 513, 2049, 4099]
+)
 def test_one_row_alone_or_among_many(kernels, function, dtype, length):
     """Short rows are turned in tiles, of which the last is a part, longer ones go in batches."""
     x = odd_rows(77, length, dtype)

@@ -1,7 +1,8 @@
-// Long rows of floats whose results exceed the caches: those of one row are streamed past them
-// while the next is summed, or stored where its entries were.  Until then the exponentials of a
-// softmax wait in a scratch row, where the next row's follow them a few entries behind, so that
-// what is delivered later has not been written over.
+// Long rows of floats: the results of one row are written while the next is summed.  Those that
+// exceed the caches are streamed past them; those of logarithms within them are stored, and so are
+// all where their entries were.  Until then the exponentials of a softmax wait in a scratch row,
+// where the next row's follow them a few entries behind, so that what is delivered later has not
+// been written over.
 
 // The scratch row leaves room for the rest within 1 MiB.
 constexpr int64_t kLongestStreamed = 240'000;
@@ -10,12 +11,13 @@ struct LongRow;
 
 // Whether this job's rows are.  Longer ones of a softmax compute their exponentials again
 // (rows.inl).
-inline bool streams_long_rows(const Job& job) {
-  if (!streams_rows(job) || job.sink.data || job.traversal != Traversal::rows || job.n <= kBatchRow)
+inline bool runs_long_rows(const Job& job) {
+  if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
+      job.n <= kBatchRow)
     return false;
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
-  return job.op == Op::softmax ? job.n <= kLongestStreamed
-                               : job.op == Op::log_softmax && !job.temperature.data;
+  if (job.op == Op::softmax) return job.stream && job.n <= kLongestStreamed;
+  return job.op == Op::log_softmax && !job.temperature.data && (job.stream || job.slices > 1);
 }
 
 // `Map`: a Scale for a softmax, or a Shift for its logarithms, which are made from the entries.
@@ -31,6 +33,7 @@ class LongRows {
   const int64_t n_;
   std::vector<State> states_;
   T* const buffer_;
+  const bool fetches_results_;  // where a row will be stored, while it is summed
   int64_t turn_ = 0;
 
   // The states of a row's chunks, while the one before is delivered; false where the frame does not
@@ -42,7 +45,9 @@ class LongRows {
     for (size_t c = 0; c < states_.size(); ++c) {
       const int64_t first = int64_t(c) * kChunk, count = chunk_length(job_, int64_t(c));
       const T* x = (const T*)slice.x + first;
-      const Passing<T, decltype(row), gap> beside = {{(const char*)(x + count)}, row, first};
+      const Ahead<T> ahead = {(const char*)(x + count),
+                              fetches_results_ ? slice.y + first * int64_t(sizeof(T)) : nullptr};
+      const Passing<T, decltype(row), gap> beside = {ahead, row, first};
       serves &= reduce_in_frame<Tempered, keeps>(x, count, Room<T>{keeps ? kept + first : kept},
                                                  frame, unit, beside, inverse, states_[c]);
     }
@@ -75,9 +80,10 @@ class LongRows {
       : job_(job),
         n_(job.n),
         states_(size_t((n_ + kChunk - 1) / kChunk)),
-        buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)) {
+        buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)),
+        fetches_results_(!job.stream && !job.overwrites() && job.fetch_results) {
     outgoing.n = n_;
-    outgoing.in_place = job.overwrites();
+    outgoing.in_place = job.overwrites() || !job.stream;
   }
 
   void run(int64_t first, int count) {

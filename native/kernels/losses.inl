@@ -354,7 +354,7 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
       if (softmax.traversal == Traversal::batches)
         return run_losses_by<StreamedRowLosses<T, StreamedBatches<T, Scale<T>>>>(job, begin, end);
       if constexpr (sizeof(T) == 4)
-        if (streams_long_rows(softmax))
+        if (runs_long_rows(softmax))
           return run_losses_by<StreamedRowLosses<T, LongRows<Scale<T>, false>>>(job, begin, end);
       if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
         return run_losses_by<StreamedShortLosses<T>>(job, begin, end);

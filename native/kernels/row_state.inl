@@ -55,13 +55,14 @@ INLINE int64_t chunk_length(const Job& job, int64_t chunk) {
   return left < kChunk ? left : kChunk;
 }
 
-// Whether slices are rows of floats as they lie in memory, whose results are streamed past the
-// caches.
-inline bool streams_rows(const Job& job) {
+// Whether slices are rows of floats as they lie in memory.
+inline bool are_plain_rows(const Job& job) {
   constexpr int64_t item = sizeof(float);
-  return job.stream && job.dtype == DType::f32 && !job.where.data && job.x.along == item &&
-         job.y.along == item;
+  return job.dtype == DType::f32 && !job.where.data && job.x.along == item && job.y.along == item;
 }
+
+// Whether their results are streamed past the caches, too.
+inline bool streams_rows(const Job& job) { return job.stream && are_plain_rows(job); }
 
 // Whether slices of several chunks compute all exponentials again and stream the results: that
 // takes less than a third trip to memory.
