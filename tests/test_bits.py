@@ -112,6 +112,31 @@ def test_rows_after_others_that_lie_elsewhere(kernels, function, dtype, length, 
             assert bits(batch[i]) == bits(function(x[i])), (level, i)
 
 
+@pytest.mark.parametrize("length", [100, 300, 1000])
+@pytest.mark.parametrize("weight", [1e-30, 1e-28, 1e-22, 1e-13, 1, 1e6])
+@pytest.mark.parametrize("options", [{}, {"z_loss": 0.1}], ids=["plain", "z_loss"])
+def test_a_weighted_gradient_alone_or_among_others(kernels, length, weight, options):
+    x = 3 * np.random.default_rng(0).standard_normal((64, length)).astype(np.float32)
+    x[:, 1] = -105.5
+    labels, weights = np.arange(64), np.full(64, weight)
+    options = {"reduction": "sum", "return_grad": True} | options
+    gradient = sm.cross_entropy(x, labels, sample_weight=weights, **options)[1]
+    for i in (0, 15, 16, 40, 63):
+        one = slice(i, i + 1)
+        alone = sm.cross_entropy(x[one], labels[one], sample_weight=weights[one], **options)[1]
+        assert bits(gradient[one]) == bits(alone), i
+
+
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+@pytest.mark.parametrize("length", [10, 100, 3000, 5000])
+def test_results_at_any_byte(kernels, function, length):
+    x = row(FUNCTIONS[0], 5 * length, np.dtype(np.float32)).reshape(5, length)
+    expected = bits(function(x))
+    for offset in (1, 2, 3, 61):
+        out = np.empty(x.nbytes + offset, np.uint8)[offset:].view(np.float32).reshape(x.shape)
+        assert bits(function(x, out=out)) == expected, offset
+
+
 @each_dtype
 @pytest.mark.parametrize("function", [sm.log_softmax, sm.logsumexp])
 @pytest.mark.parametrize("length", [1, 2, 3, 10, 24, 25, 100, 129, 600, 2100])

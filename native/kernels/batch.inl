@@ -39,28 +39,41 @@ struct Summing {
   }
 };
 
-// One frame for all rows of a batch, once it has served one, as long as rows are alike: there is
-// nothing to wait for before the first exponential.  Results have the same bits in any frame that
-// serves, so that it does not matter what a thread has worked on before.
-struct CommonFrame {
+// One frame for all rows of a batch, laid about the largest entries of one before, as long as rows
+// are alike: there is nothing to wait for before the first exponential.  Results have the same bits
+// in any frame that serves, so that it does not matter what a thread has worked on before.
+class CommonFrame {
+  // After a failure so many batches find frames of their own, after the next more.
+  int pause_ = 0, batches_left_ = 0;
+
+ public:
   // No largest entry may lie below; a nan where there is no such frame.
   float lowest = std::numeric_limits<float>::quiet_NaN();
   float rounder, floor;
 
   bool known() const { return lowest == lowest; }
-  void forget() { *this = {}; }
+  void succeed() { pause_ /= 2; }
+  void fail() {
+    lowest = std::numeric_limits<float>::quiet_NaN();
+    pause_ = std::min(2 * pause_ + 1, 255);
+    batches_left_ = pause_;
+  }
 
-  // Has it lie about the largest entries of rows, if they are near each other.
+  // Lies about the largest entries of rows, if they are near each other.
   void settle(const float* largest, int count) {
+    if (batches_left_ > 0) {
+      --batches_left_;
+      return;
+    }
     constexpr float reach = kLargestRise * 0.69f;
     float least = largest[0], most = largest[0];
     for (int i = 1; i < count; ++i)
       least = std::min(least, largest[i]), most = std::max(most, largest[i]);
-    lowest = (least + most - reach) / 2;
+    const float low = (least + most - reach) / 2;
     State unit;
-    const Frame<float> frame = frame_around(lowest, Inverse<float>(), unit);
-    if (!(most - least < 0.75f * reach) || unit.shift != 0) return forget();
-    rounder = frame.rounder.v[0][0], floor = frame.floor.v[0][0];
+    const Frame<float> frame = frame_around(low, Inverse<float>(), unit);
+    if (!(most - least < 0.75f * reach) || unit.shift != 0) return;
+    lowest = low, rounder = frame.rounder.v[0][0], floor = frame.floor.v[0][0];
   }
 };
 
@@ -76,7 +89,7 @@ enum class Frames { common, guessed, exact };
 // A bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
-  static constexpr int W = kWidth<T>, K = kBatch / W;
+  static constexpr int W = kWidth<T>, K = kBatch / W, M = kWide<T, K>;
   // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
   // Of floats, as for long rows, the largest entry shows while they are summed.
@@ -103,14 +116,9 @@ class Batch {
 
   // Whether frames can come from there.
   bool offers(Frames frames) const {
-    switch (frames) {
-      case Frames::common:
-        return sizeof(T) == 4 && !Tempered && n_ >= kGuessed && common_frame().known();
-      case Frames::guessed:
-        return n_ >= kGuessed;
-      default:
-        return true;
-    }
+    if (frames == Frames::exact) return true;
+    if (n_ < kGuessed || !has_usual_factors()) return false;
+    return frames == Frames::guessed || (sizeof(T) == 4 && !Tempered && common_frame().known());
   }
 
   // False, and nothing written, if a row is out of the ordinary; unless frames are exact, also if
@@ -120,7 +128,7 @@ class Batch {
     frames_ = frames;
     if (!find_frames(outgoing != nullptr)) return false;
     reduce(outgoing);
-    if (frames_ != Frames::exact && !find_max()) return false;
+    if (frames_ != Frames::exact && !(find_max() && has_room_for_scales())) return false;
     // Beside a nan, what takes no part is still 0.
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
@@ -138,6 +146,12 @@ class Batch {
     else if (!job_.notes)
       store_logsumexps();
     return true;
+  }
+
+  // What the batches behind may take their frames from.
+  void settle_common_frame() const {
+    if constexpr (sizeof(T) == 4 && !Tempered)
+      common_frame().settle(Numbers(lanes_.max).of, count_);
   }
 
   // Rows that are left to `run_odd`.
@@ -161,8 +175,7 @@ class Batch {
   INLINE D* y(int r) const { return (D*)result_[r]; }
 
   // What to fetch while a row is summed: the same row of the next batch, or rather one a few rows
-  // behind, since the first entries of all are what the next batch begins with; and where results
-  // go.
+  // behind, since the next batch may begin with the first entries of all; and where results go.
   INLINE Ahead<T, int(sizeof(D))> ahead(int r) const {
     constexpr int64_t behind = 4;
     if (!job_.fetch_ahead) return {};
@@ -236,14 +249,30 @@ class Batch {
 
   bool find_max() {
     for (int r = count_; r < kBatch; ++r) largest_[r] = largest_[0];
-    const bool serve = lanes_.find_max(largest_of_each(largest_));
-    if constexpr (sizeof(T) == 4 && !Tempered) {
-      if (!serve)
-        common_frame().forget();
-      else if (frames_ == Frames::guessed)
-        common_frame().settle(Numbers(lanes_.max).of, count_);
-    }
-    return serve;
+    return lanes_.find_max(largest_of_each(largest_));
+  }
+
+  // With factors beyond one what lies below a frame would show.
+  bool has_usual_factors() const {
+    if (!job_.notes || !job_.notes->factor) return true;
+    bool usual = job_.notes->z_loss == 0;
+    for (int j = 0; j < M; ++j)
+      usual &= all_of<double>(factors(j) <= 1, count_ - j * kWidth<double>);
+    return usual;
+  }
+
+  // Whether the second part of what scales results is a normal number, as it is in other frames.
+  bool has_room_for_scales() const {
+    if (!job_.notes || !job_.notes->factor) return true;
+    bool normal = true;
+    for (int j = 0; j < M; ++j)
+      normal &= all_of<double>((factors(j) == 0) | (lanes_.sum[j] * 0x1p-100 <= factors(j)),
+                               count_ - j * kWidth<double>);
+    return normal;
+  }
+
+  INLINE vec<double> factors(int j) const {
+    return load_lanes(job_.notes->factor + (first_ - job_.notes->first), j, count_);
   }
 
   // The sums of all rows' exponentials, which are kept where they are needed again.
@@ -384,8 +413,12 @@ template <bool Tempered, class D, class T, class Map>
 bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
   Batch<D, T, Tempered> batch(job, first, count);
   bool done = false;
-  for (Frames frames : {Frames::common, Frames::guessed, Frames::exact})
-    if (!done && batch.offers(frames)) done = batch.run(frames, outgoing);
+  for (Frames frames : {Frames::common, Frames::guessed, Frames::exact}) {
+    if (done || !batch.offers(frames)) continue;
+    done = batch.run(frames, outgoing);
+    if (frames == Frames::common) done ? common_frame().succeed() : common_frame().fail();
+    if (frames == Frames::guessed && done) batch.settle_common_frame();
+  }
   if (!done) return false;
   if (batch.odd()) run_odd<D, T>(job, first, batch.odd());
   return true;

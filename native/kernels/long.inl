@@ -83,7 +83,7 @@ class LongRows {
         buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)),
         fetches_results_(!job.stream && !job.overwrites() && job.fetch_results) {
     outgoing.n = n_;
-    outgoing.in_place = job.overwrites() || !job.stream;
+    outgoing.near = job.overwrites() || !job.stream;
   }
 
   void run(int64_t first, int count) {

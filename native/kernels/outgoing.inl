@@ -1,7 +1,8 @@
 // Results of batches, and of tiles of short rows, that exceed the caches.  They are streamed past
 // them while the next batch is summed, a vector at a time, since the processor stops in bursts of
 // such stores.  Where a row ends within a line, the line waits for the next row: an ordinary store
-// among the others would fetch the lines around it.
+// among the others would fetch the lines around it.  Of long rows (long.inl) some lie in the caches
+// and are stored.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
@@ -37,8 +38,8 @@ template <class T, class Map>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
 
-  int count = 0;          // rows that wait
-  bool in_place = false;  // their results are near, where entries were: stored, not streamed
+  int count = 0;      // rows that wait
+  bool near = false;  // their results lie in the caches: stored, not streamed
   int64_t n = 0;
   const T* from[kBatch] = {};
   T* y[kBatch];
@@ -50,19 +51,21 @@ struct Outgoing {
     T* y;
     int64_t whole;  // entries in whole vectors of y
     const Map* map;
-    bool in_place;
+    bool near;
 
     template <int K>
     INLINE void deliver(int64_t i) const {
       EACH if (i + k * W < whole) {
         const vec<T> result = (*map)(load(from + i + k * W));
-        in_place ? store(y + i + k * W, result) : stream(y + i + k * W, result);
+        near ? store(y + i + k * W, result) : stream(y + i + k * W, result);
       }
     }
     INLINE void deliver_from(int64_t i) const {
       for (; i < whole; i += W) deliver<1>(i);
     }
   };
+
+  INLINE void write(T* line, vec<T> v) const { near ? store(line, v) : stream(line, v); }
 
   // Row r without its first and last entries, to be delivered in steps.
   INLINE Row row(int r) {
@@ -74,11 +77,11 @@ struct Outgoing {
       const int before = int(W - lead);
       const vec<T> v = map[r](load_from(e - before, before));
       T* line = y[r] - before;
-      rest.waiting ? stream(line, rest.completed(v)) : store_from(line, before, v);
+      rest.waiting ? write(line, rest.completed(v)) : store_from(line, before, v);
     }
     const int waiting = int((n - lead) % W);
     rest = {y[r] + n, waiting, map[r](load_first(e + n - waiting, waiting, splat(T(0))))};
-    return {e + lead, y[r] + lead, n - lead - waiting, map + r, in_place};
+    return {e + lead, y[r] + lead, n - lead - waiting, map + r, near};
   }
 
   // All that is left from row r on.

@@ -108,8 +108,8 @@ struct SliceLanes {
     for (int h = 0; h < H; ++h) m[h] = m[h] + from[h];
   }
 
-  // The largest entries, where `max` held but those of the first entries; false where the frames do
-  // not serve (see kLargestRise).
+  // The largest entries, where `max` held what frames were guessed from; false where these do not
+  // serve: a largest entry lies below, or too far above (see kLargestRise).
   bool find_max(const group<T, K>& largest) {
     bool near = true;
     EACH {
