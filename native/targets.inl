@@ -74,6 +74,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/slices.inl"
 #include "kernels/odd.inl"
 #include "kernels/outgoing.inl"
+#include "kernels/frames.inl"
 #include "kernels/batch.inl"
 #include "kernels/long.inl"
 #include "kernels/column_sums.inl"

@@ -125,6 +125,8 @@ def test_a_weighted_gradient_alone_or_among_others(kernels, length, weight, opti
         one = slice(i, i + 1)
         alone = sm.cross_entropy(x[one], labels[one], sample_weight=weights[one], **options)[1]
         assert bits(gradient[one]) == bits(alone), i
+    columns = sm.cross_entropy(x.T.copy(), labels, axis=0, sample_weight=weights, **options)[1]
+    assert bits(columns.T) == bits(gradient)
 
 
 @pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])

@@ -39,57 +39,10 @@ struct Summing {
   }
 };
 
-// One frame for all rows of a batch, laid about the largest entries of one before, as long as rows
-// are alike: there is nothing to wait for before the first exponential.  Results have the same bits
-// in any frame that serves, so that it does not matter what a thread has worked on before.
-class CommonFrame {
-  // After a failure so many batches find frames of their own, after the next more.
-  int pause_ = 0, batches_left_ = 0;
-
- public:
-  // No largest entry may lie below; a nan where there is no such frame.
-  float lowest = std::numeric_limits<float>::quiet_NaN();
-  float rounder, floor;
-
-  bool known() const { return lowest == lowest; }
-  void succeed() { pause_ /= 2; }
-  void fail() {
-    lowest = std::numeric_limits<float>::quiet_NaN();
-    pause_ = std::min(2 * pause_ + 1, 255);
-    batches_left_ = pause_;
-  }
-
-  // Lies about the largest entries of rows, if they are near each other.
-  void settle(const float* largest, int count) {
-    if (batches_left_ > 0) {
-      --batches_left_;
-      return;
-    }
-    constexpr float reach = kLargestRise * 0.69f;
-    float least = largest[0], most = largest[0];
-    for (int i = 1; i < count; ++i)
-      least = std::min(least, largest[i]), most = std::max(most, largest[i]);
-    const float low = (least + most - reach) / 2;
-    State unit;
-    const Frame<float> frame = frame_around(low, Inverse<float>(), unit);
-    if (!(most - least < 0.75f * reach) || unit.shift != 0) return;
-    lowest = low, rounder = frame.rounder.v[0][0], floor = frame.floor.v[0][0];
-  }
-};
-
-inline CommonFrame& common_frame() {
-  static thread_local CommonFrame frame;
-  return frame;
-}
-
-// Where the frames of a batch come from, in the order in which that is tried: from the batch
-// before, from the first entries of each row, or from all.
-enum class Frames { common, guessed, exact };
-
 // A bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
-  static constexpr int W = kWidth<T>, K = kBatch / W, M = kWide<T, K>;
+  static constexpr int W = kWidth<T>, K = kBatch / W;
   // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
   // Of floats, as for long rows, the largest entry shows while they are summed.
@@ -117,7 +70,7 @@ class Batch {
   // Whether frames can come from there.
   bool offers(Frames frames) const {
     if (frames == Frames::exact) return true;
-    if (n_ < kGuessed || !has_usual_factors()) return false;
+    if (n_ < kGuessed || !may_guess_frames(job_.notes, first_, count_)) return false;
     return frames == Frames::guessed || (sizeof(T) == 4 && !Tempered && common_frame().known());
   }
 
@@ -128,7 +81,8 @@ class Batch {
     frames_ = frames;
     if (!find_frames(outgoing != nullptr)) return false;
     reduce(outgoing);
-    if (frames_ != Frames::exact && !(find_max() && has_room_for_scales())) return false;
+    if (frames_ != Frames::exact && !(find_max() && lanes_.leave_room(job_.notes, first_)))
+      return false;
     // Beside a nan, what takes no part is still 0.
     if (job_.where.data && !lanes_.are_numbers()) return false;
     lanes_.find_top();
@@ -250,29 +204,6 @@ class Batch {
   bool find_max() {
     for (int r = count_; r < kBatch; ++r) largest_[r] = largest_[0];
     return lanes_.find_max(largest_of_each(largest_));
-  }
-
-  // With factors beyond one what lies below a frame would show.
-  bool has_usual_factors() const {
-    if (!job_.notes || !job_.notes->factor) return true;
-    bool usual = job_.notes->z_loss == 0;
-    for (int j = 0; j < M; ++j)
-      usual &= all_of<double>(factors(j) <= 1, count_ - j * kWidth<double>);
-    return usual;
-  }
-
-  // Whether the second part of what scales results is a normal number, as it is in other frames.
-  bool has_room_for_scales() const {
-    if (!job_.notes || !job_.notes->factor) return true;
-    bool normal = true;
-    for (int j = 0; j < M; ++j)
-      normal &= all_of<double>((factors(j) == 0) | (lanes_.sum[j] * 0x1p-100 <= factors(j)),
-                               count_ - j * kWidth<double>);
-    return normal;
-  }
-
-  INLINE vec<double> factors(int j) const {
-    return load_lanes(job_.notes->factor + (first_ - job_.notes->first), j, count_);
   }
 
   // The sums of all rows' exponentials, which are kept where they are needed again.

@@ -281,15 +281,18 @@ INLINE group<T, K> first_max(const Tile<D, T>& tile, int count) {
 }
 
 template <int K, class D, class T, bool Tempered>
-bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes) {
+bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempered>& lanes,
+                  int64_t first) {
   if constexpr (sizeof(T) == 4) {
-    if (tile.n < kGuessedColumn || job.op == Op::log_softmax) return false;
+    if (tile.n < kGuessedColumn || job.op == Op::log_softmax ||
+        !may_guess_frames(job.notes, first, lanes.count))
+      return false;
     lanes.max = first_max<K>(tile, lanes.count);
     if (!lanes.find_frames()) return false;
     group<T, K> largest;
     tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
               : sum_columns<false, true>(tile, lanes, &largest);
-    if (!lanes.find_max(largest)) return false;
+    if (!lanes.find_max(largest) || !lanes.leave_room(job.notes, first)) return false;
     lanes.find_top();
     return true;
   }
@@ -303,7 +306,7 @@ bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!set_temperatures(job, first, lanes)) return false;
-  if (sum_guessing(job, tile, lanes)) return finish_tile<E>(job, tile, lanes, first);
+  if (sum_guessing(job, tile, lanes, first)) return finish_tile<E>(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
   if (!lanes.find_frames()) {
     lanes.adjust();

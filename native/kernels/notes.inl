@@ -24,6 +24,20 @@ INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
     store_first(p + j * W, here, v);
 }
 
+// What results of slices first .. first + count - 1 are multiplied by.
+INLINE vec<double> load_factors(const SliceNotes& notes, int64_t first, int j, int count) {
+  return load_lanes(notes.factor + (first - notes.first), j, count);
+}
+
+// Whether their frames may be guessed: factors above one would show what lies below a frame.
+inline bool may_guess_frames(const SliceNotes* notes, int64_t first, int count) {
+  if (!notes || !notes->factor) return true;
+  bool may = notes->z_loss == 0;
+  for (int j = 0; j * kWidth<double> < count; ++j)
+    may &= !any_set<double>(~(load_factors(*notes, first, j, count) <= 1));
+  return may;
+}
+
 struct NoteLanes {
   vec<double> max, log_rest, top, others;  // as in SliceNotes
 };

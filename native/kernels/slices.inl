@@ -122,6 +122,18 @@ struct SliceLanes {
     return near;
   }
 
+  // Whether the second parts of what scales results are normal numbers, as in other frames.
+  bool leave_room(const SliceNotes* notes, int64_t first) const {
+    if (!notes || !notes->factor) return true;
+    bool normal = true;
+    for (int j = 0; j < M; ++j) {
+      const vec<double> factor = load_factors(*notes, first, j, count);
+      normal &=
+          all_of<double>((factor == 0) | (sum[j] * 0x1p-100 <= factor), count - j * kWidth<double>);
+    }
+    return normal;
+  }
+
   // The exponentials of the largest entries: see `corrected` in reduce.inl.
   void find_top() {
     group<T, K> hi, lo;
@@ -298,8 +310,7 @@ struct SliceLanes {
   INLINE void scales(const SliceNotes* notes, int64_t first, ScaleLanes<T>* to) const {
     const bool factors = notes && notes->factor;
     vec<double> factor[M];
-    for (int j = 0; j < M && factors; ++j)
-      factor[j] = load_lanes(notes->factor + (first - notes->first), j, count);
+    for (int j = 0; j < M && factors; ++j) factor[j] = load_factors(*notes, first, j, count);
     EACH to[k] = scale(k, notes ? inverse + k * H : nullptr, factors ? factor + k * H : nullptr);
   }
 
