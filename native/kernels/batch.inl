@@ -3,20 +3,14 @@
 // is done for the sixteen together: for rows up to a few thousand entries that is most of the
 // waiting.
 
-// The totals of all rows' sums, one to a lane.
-INLINE void totals_of(Sums<float>* rows, vec<double>* sum, vec<double>*) {
+// The totals of all rows, one to a lane.
+INLINE void totals_of(const vec<double>* rows, vec<double>* sum, vec<double>*) {
   constexpr int W = kWidth<double>;
-  vec<double> last[kBatch];
-  for (int r = 0; r < kBatch; ++r) last[r] = rows[r].last_lanes();
-  for (int j = 0; j < kBatch / W; ++j) sum[j] = fold_each(last + j * W, kSum);
+  for (int j = 0; j < kBatch / W; ++j) sum[j] = fold_each(rows + j * W, kSum);
 }
-INLINE void totals_of(Sums<double>* rows, vec<double>* sum, vec<double>* low) {
+INLINE void totals_of(const Pair* rows, vec<double>* sum, vec<double>* low) {
   constexpr int W = kWidth<double>;
-  for (int r = 0; r < kBatch; ++r) {
-    const Pair total = rows[r].total();
-    sum[r / W][r % W] = total.hi;
-    low[r / W][r % W] = total.lo;
-  }
+  for (int r = 0; r < kBatch; ++r) sum[r / W][r % W] = rows[r].hi, low[r / W][r % W] = rows[r].lo;
 }
 
 // Up to this length a row's exponentials come first and then, beside those of the next row, their
@@ -58,12 +52,20 @@ class Batch {
         room_(padded<T>(n_)),
         rows_(std::min(kBatch, job.bundle)),
         staged_(kWidens || job.where.data ? scratch<T>(rows_ * room_) : nullptr) {
-    for (int r = 0; r < count; ++r) {
-      const Slice slice = slice_at(job, first + r);
-      source_[r] = slice.x;
-      result_[r] = slice.y;
-      if (staged_) stage<D>(job, slice, 0, n_, staged_ + r * room_);
+    if (job.dims == 1) {
+      const Slice slice = slice_at(job, first);
+      for (int r = 0; r < kBatch; ++r) source_[r] = slice.x + r * job.x.stride[0];
+      for (int r = 0; r < kBatch; ++r) result_[r] = slice.y + r * job.y.stride[0];
+    } else {
+      for (int r = 0; r < count; ++r) {
+        const Slice slice = slice_at(job, first + r);
+        source_[r] = slice.x;
+        result_[r] = slice.y;
+      }
     }
+    if (staged_)
+      for (int r = 0; r < count; ++r)
+        stage<D>(job, slice_at(job, first + r), 0, n_, staged_ + r * room_);
     lanes_.count = count;
   }
 
@@ -122,7 +124,7 @@ class Batch {
   char* result_[kBatch];
   T* kept_;
   SliceLanes<T, K, Tempered> lanes_;
-  Sums<T> sums_[kBatch];
+  typename Sums<T>::Condensed sums_[kBatch];
   vec<T> largest_[kBatch];  // the largest entry of each row is among these lanes
 
   INLINE const T* x(int r) const { return staged_ ? staged_ + r * room_ : (const T*)source_[r]; }
@@ -230,13 +232,14 @@ class Batch {
         largest_[r] = exp_row<Tempered>(
             x(r), room.e, n_, frame,
             Summing<T, std::decay_t<decltype(beside)>>{beside, room.e - room_, &before});
-        sums_[r - 1] = before;
+        sums_[r - 1] = before.condensed();
       };
       const auto sum_row_terms = [&](const auto& beside) INLINE_LAMBDA {
-        sums_[r] = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
-                                                                  largest_ + r)
-                         : sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside,
-                                                                   largest_ + r);
+        Sums<T> row = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
+                                                                     largest_ + r)
+                            : sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside,
+                                                                      largest_ + r);
+        sums_[r] = row.condensed();
       };
       if (!outgoing) {
         apart ? exponentiate_row(ahead(r)) : sum_row_terms(ahead(r));
@@ -253,7 +256,8 @@ class Batch {
       }
     }
     if (outgoing) outgoing->deliver(count_);
-    if (apart) sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_);
+    if (apart) sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_).condensed();
+    std::fill(sums_ + count_, sums_ + kBatch, sums_[0]);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
 

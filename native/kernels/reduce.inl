@@ -38,6 +38,9 @@ struct Sums<float> {
     return lane[0];
   }
   INLINE Pair total() { return {fold(last_lanes(), kSum)[0], 0}; }
+  // What the totals of several rows are made of.
+  using Condensed = vec<double>;
+  INLINE Condensed condensed() { return last_lanes(); }
 };
 
 // The same tree over numbers in two parts.
@@ -80,6 +83,8 @@ struct Sums<double> {
     }
     return tree_of_pairs(a, b);
   }
+  using Condensed = Pair;
+  INLINE Condensed condensed() { return total(); }
 };
 
 // The temperature of a row as the kernels want it.

@@ -28,7 +28,7 @@ double sum_of_gaps(const T* x, int64_t n, double share) {
 // so that they have the same bits.
 template <bool Careful, class T>
 void gaps_of_columns(const T* x, int64_t step, int64_t n, int count, double share, double* gaps) {
-  constexpr int W = kWidth<T>, H = kWide<T, 1>;
+  constexpr int H = kWide<T, 1>;
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
   vec<T> max = lowest;
   for (int64_t i = 0; i < n; ++i) max = larger(load_first(x + i * step, count, lowest), max);
