@@ -42,6 +42,8 @@ class Batch {
   // Of floats, as for long rows, the largest entry shows while they are summed.
   static constexpr int64_t kGuessed =
       sizeof(T) == 4 ? kGroup<T> * W : std::numeric_limits<int64_t>::max();
+  // Whether there is code for each length of the last, partial group.
+  static constexpr bool kKnowsRest = sizeof(T) == 4 && !Tempered && kVectorBytes > 16;
 
  public:
   Batch(const Job& job, int64_t first, int count)
@@ -208,57 +210,89 @@ class Batch {
     return lanes_.find_max(largest_of_each(largest_));
   }
 
-  // The sums of all rows' exponentials, which are kept where they are needed again.
-  template <class Map>
-  void reduce(Outgoing<T, Map>* outgoing) {
-    const bool softmax = job_.op == Op::softmax;
-    const bool apart = n_ <= (softmax ? kApartKept : kApart), keeps = apart || softmax;
-    kept_ = place_of_kept(keeps, outgoing);
-    const Numbers rounder(lanes_.frame.rounder), floor(lanes_.frame.floor),
-        inverse(lanes_.frame.inverse), inverse_lo(lanes_.frame.inverse_lo);
-    for (int r = 0; r < count_; ++r) {
+  // The frames of all rows, as numbers.
+  struct RowFrames {
+    Numbers rounder, floor, inverse, inverse_lo;
+
+    explicit RowFrames(const Frame<T, K>& lanes)
+        : rounder(lanes.rounder),
+          floor(lanes.floor),
+          inverse(lanes.inverse),
+          inverse_lo(lanes.inverse_lo) {}
+    INLINE Frame<T> of(int r) const {
       Frame<T> frame;
       frame.rounder = single<T>(splat(rounder[r]));
       frame.floor = single<T>(splat(floor[r]));
       frame.inverse = single<T>(splat(inverse[r]));
       frame.inverse_lo = single<T>(splat(inverse_lo[r]));
-      const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
-      const auto exponentiate_row = [&](const auto& beside) INLINE_LAMBDA {
-        if (r == 0) {
-          largest_[r] = exp_row<Tempered>(x(r), room.e, n_, frame, beside);
-          return;
-        }
-        Sums<T> before;
-        largest_[r] = exp_row<Tempered>(
-            x(r), room.e, n_, frame,
-            Summing<T, std::decay_t<decltype(beside)>>{beside, room.e - room_, &before});
-        sums_[r - 1] = before.condensed();
-      };
-      const auto sum_row_terms = [&](const auto& beside) INLINE_LAMBDA {
-        Sums<T> row = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frame, beside,
-                                                                     largest_ + r)
-                            : sum_terms<false, Tempered, false, true>(x(r), room, n_, frame, beside,
-                                                                      largest_ + r);
-        sums_[r] = row.condensed();
-      };
-      if (!outgoing) {
-        apart ? exponentiate_row(ahead(r)) : sum_row_terms(ahead(r));
-        continue;
-      }
-      using Row = typename Outgoing<T, Map>::Row;
-      const Row row = outgoing->row(r);
-      if (apart) {
-        exponentiate_row(Passing<T, Row, 0>{{ahead(r).next}, row});
-      } else {
-        const Passing<T, Row, kGroup<T> * W> beside = {{ahead(r).next}, row};
-        sum_row_terms(beside);
-        beside.finish(n_);
-      }
+      return frame;
     }
+  };
+
+  // The sums of all rows' exponentials, which are kept where they are needed again.
+  template <class Map>
+  void reduce(Outgoing<T, Map>* outgoing) {
+    if (kWidens) outgoing = nullptr;  // of 16 bits nothing waits
+    const bool softmax = job_.op == Op::softmax;
+    const bool apart = n_ <= (softmax ? kApartKept : kApart), keeps = apart || softmax;
+    kept_ = place_of_kept(keeps, outgoing);
+    const RowFrames frames(lanes_.frame);
+    const auto fetching = [&](int r) INLINE_LAMBDA { return ahead(r); };
+    const auto passing = [&](auto lag) INLINE_LAMBDA {
+      return [&](int r) INLINE_LAMBDA { return passing_row<lag>(*outgoing, r); };
+    };
+    const auto sum_with = [&](auto rest) INLINE_LAMBDA {
+      outgoing ? sum_apart(frames, rest, passing(std::integral_constant<int, 0>()))
+               : sum_apart(frames, rest, fetching);
+    };
+    if (!apart)
+      outgoing ? sum_together(frames, keeps, passing(std::integral_constant<int, kGroup<T> * W>()))
+               : sum_together(frames, keeps, fetching);
+    else if constexpr (kKnowsRest)
+      with_rest<T>(n_, sum_with);
+    else
+      sum_with(std::integral_constant<int, -1>());
     if (outgoing) outgoing->deliver(count_);
-    if (apart) sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_).condensed();
     std::fill(sums_ + count_, sums_ + kBatch, sums_[0]);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
+  }
+
+  template <int Lag, class Map>
+  INLINE auto passing_row(Outgoing<T, Map>& outgoing, int r) const {
+    return Passing<T, typename Outgoing<T, Map>::Row, Lag>{{ahead(r).next}, outgoing.row(r)};
+  }
+
+  // Short rows.  What happens beside row r is beside_of(r).
+  template <class Rest, class BesideOf>
+  INLINE void sum_apart(const RowFrames& frames, Rest rest, BesideOf beside_of) {
+    for (int r = 0; r < count_; ++r) {
+      const auto beside = beside_of(r);
+      T* e = kept_ + r * room_;
+      if (r == 0) {
+        largest_[r] = exp_row<Tempered>(x(r), e, n_, rest, frames.of(r), beside);
+        continue;
+      }
+      Sums<T> before;
+      const Summing<T, std::decay_t<decltype(beside)>> summing = {beside, e - room_, &before};
+      largest_[r] = exp_row<Tempered>(x(r), e, n_, rest, frames.of(r), summing);
+      sums_[r - 1] = before.condensed();
+    }
+    sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_).condensed();
+  }
+
+  // Longer ones.
+  template <class BesideOf>
+  INLINE void sum_together(const RowFrames& frames, bool keeps, BesideOf beside_of) {
+    for (int r = 0; r < count_; ++r) {
+      const auto beside = beside_of(r);
+      const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
+      Sums<T> row = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frames.of(r),
+                                                                   beside, largest_ + r)
+                          : sum_terms<false, Tempered, false, true>(x(r), room, n_, frames.of(r),
+                                                                    beside, largest_ + r);
+      sums_[r] = row.condensed();
+      beside.finish(n_);
+    }
   }
 
   // Those of rows where they do not show in the sum of all.

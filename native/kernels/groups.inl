@@ -39,6 +39,25 @@ INLINE void for_groups(int64_t n, F f) {
   if (i < n) for_rest<K, T>(i, int(n - i), f);
 }
 
+// The same where it is known how many vectors the rest takes: another such constant, or -1.
+template <class T, class Rest, class F>
+INLINE void for_groups(int64_t n, Rest rest, F f) {
+  constexpr int K = kGroup<T>, W = kWidth<T>, R = Rest::value;
+  if constexpr (R < 0) return for_groups<T>(n, f);
+  int64_t i = 0;
+  for (; i + K * W <= n; i += K * W) f(std::integral_constant<int, K>(), i, K * W);
+  if constexpr (R > 0) f(rest, i, int(n - i));
+}
+
+// Calls f with that constant: rows of one length need not ask for it one by one.
+template <class T, int R = kGroup<T>, class F>
+INLINE void with_rest(int64_t n, F f) {
+  constexpr int W = kWidth<T>;
+  if constexpr (R > 0)
+    if (n % (kGroup<T> * W) <= (R - 1) * W) return with_rest<T, R - 1>(n, f);
+  f(std::integral_constant<int, R>());
+}
+
 // `count` of the K vectors' elements exist in memory, or more; the others read as `rest`.
 template <int K, class T>
 INLINE group<T, K> load_group(const T* p, int count, vec<T> rest) {

@@ -165,6 +165,7 @@ struct Ahead {
     if (next) EACH __builtin_prefetch(next + (i + k * kWidth<T>)*Bytes, 0, 2);
     if (result) EACH __builtin_prefetch(result + (i + k * kWidth<T>)*Bytes, 1, 2);
   }
+  INLINE void finish(int64_t) const {}
 };
 
 // Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
@@ -222,10 +223,11 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
 }
 
 // The two halves of it, for rows so short that doing both at once would wait for every sum.
-template <bool Tempered, class T, class Beside>
-INLINE vec<T> exp_row(const T* x, T* e, int64_t n, const Frame<T>& frame, const Beside& beside) {
+template <bool Tempered, class T, class Rest, class Beside>
+INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& frame,
+                      const Beside& beside) {
   vec<T> top = splat(-std::numeric_limits<T>::infinity());
-  for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
+  for_groups<T>(n, rest, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int N = decltype(size)::value, K = kAbreast<T, N>, W = kWidth<T>;
     _Pragma("GCC unroll 16") for (int first = 0; first < N; first += K) {
       const int64_t at = i + first * W;
