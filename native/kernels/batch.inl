@@ -13,13 +13,7 @@ INLINE void totals_of(const Pair* rows, vec<double>* sum, vec<double>* low) {
   for (int r = 0; r < kBatch; ++r) sum[r / W][r % W] = rows[r].hi, low[r / W][r % W] = rows[r].lo;
 }
 
-// Up to this length a row's exponentials come first and then, beside those of the next row, their
-// sum: a row by itself would wait for its sum longer than it computes.  Of a softmax they are kept
-// in any case.
-constexpr int64_t kApart = 256, kApartKept = 512;
-
-// Sums the exponentials of one row while those of the next are computed, which keeps other units
-// busy, and does what else there is to do meanwhile.
+// Sums a row's exponentials and does what else there is to do.
 template <class T, class Beside>
 struct Summing {
   Beside beside;
@@ -141,6 +135,12 @@ class Batch {
             job_.fetch_results ? result_[r] : nullptr};
   }
 
+  // The same, and a row that waits, delivered meanwhile.
+  template <int Lag, class Map>
+  INLINE auto passing(int r, Outgoing<T, Map>& outgoing) const {
+    return Passing<T, typename Outgoing<T, Map>::Row, Lag>{{ahead(r).next}, outgoing.row(r)};
+  }
+
   // What is known of each row, one to a lane, as numbers.
   struct Numbers {
     alignas(64) T of[kBatch];
@@ -233,66 +233,44 @@ class Batch {
   template <class Map>
   void reduce(Outgoing<T, Map>* outgoing) {
     if (kWidens) outgoing = nullptr;  // of 16 bits nothing waits
-    const bool softmax = job_.op == Op::softmax;
-    const bool apart = n_ <= (softmax ? kApartKept : kApart), keeps = apart || softmax;
-    kept_ = place_of_kept(keeps, outgoing);
+    kept_ = place_of_kept(outgoing);
     const RowFrames frames(lanes_.frame);
-    const auto fetching = [&](int r) INLINE_LAMBDA { return ahead(r); };
-    const auto passing = [&](auto lag) INLINE_LAMBDA {
-      return [&](int r) INLINE_LAMBDA { return passing_row<lag>(*outgoing, r); };
+    const auto sum = [&](auto rest, auto lag) INLINE_LAMBDA {
+      const auto passing_row = [&](int r) INLINE_LAMBDA { return passing<lag>(r, *outgoing); };
+      const auto fetching = [&](int r) INLINE_LAMBDA { return ahead(r); };
+      outgoing ? sum_rows(frames, rest, passing_row) : sum_rows(frames, rest, fetching);
     };
-    const auto sum_with = [&](auto rest) INLINE_LAMBDA {
-      outgoing ? sum_apart(frames, rest, passing(std::integral_constant<int, 0>()))
-               : sum_apart(frames, rest, fetching);
-    };
-    if (!apart)
-      outgoing ? sum_together(frames, keeps, passing(std::integral_constant<int, kGroup<T> * W>()))
-               : sum_together(frames, keeps, fetching);
+    constexpr int group = kGroup<T> * W;
+    constexpr std::integral_constant<int, -1> any;
+    constexpr std::integral_constant<int, 0> at_once;
+    if (outgoing && n_ > 2 * group && outgoing->obstructs(x(0)))
+      sum(any, std::integral_constant<int, group>());
     else if constexpr (kKnowsRest)
-      with_rest<T>(n_, sum_with);
+      with_rest<T>(n_, [&](auto rest) INLINE_LAMBDA { sum(rest, at_once); });
     else
-      sum_with(std::integral_constant<int, -1>());
+      sum(any, at_once);
     if (outgoing) outgoing->deliver(count_);
     std::fill(sums_ + count_, sums_ + kBatch, sums_[0]);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
 
-  template <int Lag, class Map>
-  INLINE auto passing_row(Outgoing<T, Map>& outgoing, int r) const {
-    return Passing<T, typename Outgoing<T, Map>::Row, Lag>{{ahead(r).next}, outgoing.row(r)};
-  }
-
-  // Short rows.  What happens beside row r is beside_of(r).
+  // Row by row its exponentials and, beside those of the next, which keep other units busy, their
+  // sum.  What else happens beside row r is beside_of(r).
   template <class Rest, class BesideOf>
-  INLINE void sum_apart(const RowFrames& frames, Rest rest, BesideOf beside_of) {
+  INLINE void sum_rows(const RowFrames& frames, Rest rest, BesideOf beside_of) {
     for (int r = 0; r < count_; ++r) {
       const auto beside = beside_of(r);
-      T* e = kept_ + r * room_;
       if (r == 0) {
-        largest_[r] = exp_row<Tempered>(x(r), e, n_, rest, frames.of(r), beside);
-        continue;
+        largest_[r] = exp_row<Tempered>(x(r), kept(r), n_, rest, frames.of(r), beside);
+      } else {
+        Sums<T> before;
+        const Summing<T, std::decay_t<decltype(beside)>> summing = {beside, kept(r - 1), &before};
+        largest_[r] = exp_row<Tempered>(x(r), kept(r), n_, rest, frames.of(r), summing);
+        sums_[r - 1] = before.condensed();
       }
-      Sums<T> before;
-      const Summing<T, std::decay_t<decltype(beside)>> summing = {beside, e - room_, &before};
-      largest_[r] = exp_row<Tempered>(x(r), e, n_, rest, frames.of(r), summing);
-      sums_[r - 1] = before.condensed();
-    }
-    sums_[count_ - 1] = sum_row(kept_ + (count_ - 1) * room_, n_).condensed();
-  }
-
-  // Longer ones.
-  template <class BesideOf>
-  INLINE void sum_together(const RowFrames& frames, bool keeps, BesideOf beside_of) {
-    for (int r = 0; r < count_; ++r) {
-      const auto beside = beside_of(r);
-      const Room<T> room = {kept_ + (keeps ? r * room_ : 0)};
-      Sums<T> row = keeps ? sum_terms<false, Tempered, true, true>(x(r), room, n_, frames.of(r),
-                                                                   beside, largest_ + r)
-                          : sum_terms<false, Tempered, false, true>(x(r), room, n_, frames.of(r),
-                                                                    beside, largest_ + r);
-      sums_[r] = row.condensed();
       beside.finish(n_);
     }
+    sums_[count_ - 1] = sum_row(kept(count_ - 1), n_).condensed();
   }
 
   // Those of rows where they do not show in the sum of all.
@@ -313,11 +291,14 @@ class Batch {
     lanes_.take_apart(found);
   }
 
+  // Where a row's exponentials are: those of a softmax until they are scaled, others until they are
+  // summed beside the next row's.
+  INLINE T* kept(int r) const { return kept_ + (job_.op == Op::softmax ? r : r % 2) * room_; }
+
   // Exponentials that wait have two places by turns, each with a vector of room before it.
   template <class Map>
-  T* place_of_kept(bool keeps, Outgoing<T, Map>* outgoing) const {
-    if (!keeps) return scratch<T, Kept>(Room<T>::kPassing);
-    const int64_t room = rows_ * room_;
+  T* place_of_kept(Outgoing<T, Map>* outgoing) const {
+    const int64_t room = (job_.op == Op::softmax ? rows_ : 2) * room_;
     if (!outgoing) return scratch<T, Kept>(room);
     T* first = scratch<T, Kept>(2 * (W + room)) + W;
     return outgoing->from[0] == first ? first + room + W : first;
@@ -341,9 +322,9 @@ class Batch {
     lanes_.scales(job_.notes, first_, scale);
     EACH factors.v[k] = scale[k].factor, factors_lo.v[k] = scale[k].factor_lo;
     EACH equal_to.v[k] = scale[k].kept, tops.v[k] = scale[k].top;
-    const Numbers factor(factors), factor_lo(factors_lo), kept(equal_to), top(tops);
-    const auto of_row = [&](int r) { return Scale<T>{factor[r], factor_lo[r], kept[r], top[r]}; };
-    const auto exponentials = [&](int r) { return kept_ + r * room_; };
+    const Numbers factor(factors), factor_lo(factors_lo), equal(equal_to), top(tops);
+    const auto of_row = [&](int r) { return Scale<T>{factor[r], factor_lo[r], equal[r], top[r]}; };
+    const auto exponentials = [&](int r) { return kept(r); };
     if constexpr (std::is_same_v<Map, Scale<T>>)
       if (outgoing) {
         for (int r = 0; r < count_; ++r) outgoing->map[r] = of_row(r);

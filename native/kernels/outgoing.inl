@@ -5,8 +5,8 @@
 // and are stored.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
-// 1024 floats, say, are a multiple of 4096 bytes, so that what is stored would lie just before what
-// is loaded next: rows that are summed with their exponentials are delivered one group later.
+// 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
+// is loaded next: such rows are delivered one group later.
 
 // Where results end within a line: the entries of that line, which wait for what comes next.
 template <class T>
@@ -65,6 +65,13 @@ struct Outgoing {
     }
   };
 
+  // Whether that is so where rows are loaded from x on.
+  bool obstructs(const T* x) const {
+    const T* line = y[0] + to_alignment(y[0]);
+    const uintptr_t distance = (uintptr_t(line) - uintptr_t(x)) % 4096;
+    return count > 0 && distance > 0 && distance < 512;
+  }
+
   INLINE void write(T* line, vec<T> v) const { near ? store(line, v) : stream(line, v); }
 
   // Row r without its first and last entries, to be delivered in steps.
@@ -107,7 +114,7 @@ struct Passing {
   // What is left when n entries are summed.
   INLINE void finish(int64_t n) const {
     constexpr int W = kWidth<T>;
-    row.deliver_from(std::max<int64_t>((n + W - 1) / W * W - Lag, 0));
+    if constexpr (Lag > 0) row.deliver_from(std::max<int64_t>((n + W - 1) / W * W - Lag, 0));
   }
 };
 
