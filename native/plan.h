@@ -27,7 +27,7 @@ inline int64_t item_size(DType dtype) {
 class Plan {
  public:
   Job job;
-  bool adds_up = false;  // over bundles, which are to be the same on all machines
+  bool adds_up = false;  // over bundles, which are then the same on all machines
 
   Plan(Op op, const Array& x, int axis) : axis_(axis), ndim_(x.dims) {
     job.op = op;
@@ -83,11 +83,14 @@ class Plan {
     if (job.x.along == item && (reduces || job.y.along == item)) {
       const bool adjacent = job.dims == 1 && job.x.stride[0] == job.n * item &&
                             job.y.stride[0] == (reduces ? item : job.n * item);
-      if (adjacent && job.n <= longest_short_row() && job.slices >= kFewSlices)
+      const bool short_rows = adjacent && job.n <= longest_short_row() && job.slices >= kFewSlices;
+      if (short_rows && !better_in_batches())
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.slices > 2 && fits_batch())
-        job.traversal = Traversal::batches,
-        job.bundle = job.n <= kBatchRow || reduces ? kBatch : kBatch / 2;
+        job.traversal = Traversal::batches, job.bundle = adds_up && short_rows ? kColumns
+                                                         : job.n <= kBatchRow || reduces
+                                                             ? kBatch
+                                                             : kBatch / 2;
     } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
                job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
@@ -102,20 +105,23 @@ class Plan {
  private:
   // Fewer neighbouring slices than this are not worth a tile.
   static constexpr int64_t kFewSlices = 8;
+  // The longest rows that are turned into columns.
+  static constexpr int64_t kShortRow = 128;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.
   static constexpr int64_t kShortStrip = 256;
 
   // Contiguous slices of more entries are not worth a transposition: of 16 bits, which are widened
-  // first, still fewer are, and of floats where the cache is small (benchmarks/NOTES.md).
+  // first, still fewer are.
   int64_t longest_short_row() const {
-    switch (job.dtype) {
-      case DType::f64:
-        return 128;
-      case DType::f32:
-        return adds_up || roomy_first_level() ? 128 : 96;
-      default:
-        return kShortNarrowRow;
-    }
+    return item_size(job.dtype) == 2 ? kShortNarrowRow : kShortRow;
+  }
+
+  // Where the first-level cache is small, floats are better off in batches from fewer entries on,
+  // but for what is streamed (benchmarks/NOTES.md).
+  bool better_in_batches() const {
+    const bool streams = job.stream && !job.overwrites();
+    const int64_t fewest = !streams ? 64 : adds_up ? kShortRow + 1 : 96;
+    return job.dtype == DType::f32 && job.n >= fewest && !roomy_first_level();
   }
 
   // Rows up to twice as long as others of a batch go half as many at a time, unless nothing is

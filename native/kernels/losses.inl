@@ -230,7 +230,8 @@ class Losses {
   // ahead, as entries of labels are looked up before all others.
   int64_t at_once(int64_t bundle) const {
     const bool turned = softmax_.traversal == Traversal::short_rows;
-    return turned ? short_tile<T>(softmax_.n) : bundle;
+    const bool batched = softmax_.traversal == Traversal::batches;
+    return turned ? short_tile<T>(softmax_.n) : batched ? std::min(bundle, kBatch) : bundle;
   }
 
   void run(int64_t first, int count, double* losses) {
@@ -296,7 +297,7 @@ class StreamedRowLosses {
   explicit StreamedRowLosses(const LossJob& job)
       : job_(job), softmax_(job.softmax), rows_(softmax_) {}
 
-  int64_t at_once(int64_t bundle) const { return bundle; }
+  int64_t at_once(int64_t bundle) const { return std::min(bundle, kBatch); }
 
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
