@@ -57,17 +57,16 @@ class LongRows {
   }
 
   // Has a row wait whose chunks have these states; false where it has to be read again.
-  bool postpone(const Slice& slice, int64_t index, const T* kept) {
+  bool postpone(const Slice& slice, int64_t index, T* kept) {
     SliceMap map;
     finish_slice<T, T>(job_, slice, states_.data(), &map);
     if (map.flat || (keeps && !kept_serves(states_[0], map.state))) return false;
     if (job_.notes) note_slice<T, T>(job_, slice, index, map);
-    outgoing.from[0] = keeps ? kept : (const T*)slice.x;
     outgoing.y[0] = (T*)slice.y;
     if constexpr (keeps)
-      outgoing.map[0] = scale_of<T>(map, states_[0]);
+      outgoing.from[0] = kept, outgoing.map[0] = scale_of<T>(map, states_[0]);
     else
-      outgoing.map[0] = shift_of<T>(map, slice.temperature);
+      outgoing.from[0] = (const T*)slice.x, outgoing.map[0] = shift_of<T>(map, slice.temperature);
     outgoing.count = 1;
     return true;
   }

@@ -313,11 +313,12 @@ class StreamedRowLosses {
     const int delivered = count - outgoing_.count;
     for (int r = 0; r < count; ++r) {
       T* place = (T*)(softmax_.y.data + labelled.places[r]);
+      const T gradient = labelled.entry[r];
       if (r < delivered) {
-        outgoing_.rest.put(place, labelled.entry[r]);
-      } else {
+        outgoing_.rest.put(place, gradient);
+      } else if (!outgoing_.put(r - delivered, place - outgoing_.y[r - delivered], gradient)) {
         place_[waiting_] = place;
-        gradient_[waiting_++] = labelled.entry[r];
+        gradient_[waiting_++] = gradient;
       }
     }
   }

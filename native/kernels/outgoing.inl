@@ -41,10 +41,25 @@ struct Outgoing {
   int count = 0;      // rows that wait
   bool near = false;  // their results lie in the caches: stored, not streamed
   int64_t n = 0;
-  const T* from[kBatch] = {};
+  // What results are made of: entries, or exponentials, which are ours.
+  std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kBatch] = {};
   T* y[kBatch];
   Map map[kBatch];
   LineEnd<T> rest;
+
+  // Whether entry i of row r, which waits, will be `result`: it stands for it as the largest entry
+  // does.  Long rows are not worth a look at each entry for it.
+  bool put(int r, int64_t i, T result) {
+    constexpr T marked = -1;
+    Scale<T>& scale = map[r];
+    if (!scale.dominated && n <= kLongRow)
+      scale = {scale.factor, scale.factor_lo, from[r][i] = marked, result};
+    else if (scale.dominated && from[r][i] == scale.kept)
+      scale.top = result;
+    else
+      return false;
+    return true;
+  }
 
   struct Row {
     const T* from;
