@@ -25,8 +25,9 @@ namespace {
 constexpr int64_t kOneThread = 1 << 17, kAsleep = 1 << 19;
 bool is_short(int64_t entries) { return entries > kOneThread && entries <= kAsleep; }
 // Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
-// thread that they are shared out evenly.
-constexpr int64_t kPiece = 1 << 16, kPieces = 32;
+// thread that they are shared out evenly.  A thread alone works on longer ones: rows that wait for
+// the next one do so within a piece.
+constexpr int64_t kPiece = 1 << 16, kPieces = 32, kPieceAlone = 1 << 20;
 // Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
 constexpr int64_t kKeepLock = 1 << 14;
 
@@ -62,7 +63,7 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   nb::gil_scoped_release unlocked;
   int threads = threads_for(entries);
   if (is_short(entries)) short_work_comes();
-  const int64_t piece = std::max(kPiece, entries / (kPieces * threads));
+  const int64_t piece = std::max(threads > 1 ? kPiece : kPieceAlone, entries / (kPieces * threads));
   const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   threads = int(std::min<int64_t>(threads, (units + step - 1) / step));
 
