@@ -1,22 +1,22 @@
 // Long rows of floats: the results of one row are written while the next is summed.  Those that
-// exceed the caches are streamed past them; those of logarithms within them are stored, and so are
-// all where their entries were.  Until then the exponentials of a softmax wait in a scratch row,
-// where the next row's follow them a few entries behind, so that what is delivered later has not
-// been written over.
+// exceed the caches are streamed past them, the others stored.  Until then the exponentials of a
+// softmax wait in a scratch row, where the next row's follow them a few entries behind, so that
+// what is delivered later has not been written over.
 
 // The scratch row leaves room for the rest within 1 MiB.
 constexpr int64_t kLongestStreamed = 240'000;
 
 struct LongRow;
 
-// Whether this job's rows are.  Longer ones of a softmax compute their exponentials again
-// (rows.inl).
-inline bool runs_long_rows(const Job& job) {
+// Whether so many of this job's rows are.  Longer ones of a softmax compute their exponentials
+// again (rows.inl), and a few in the caches are as fast by themselves.
+inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)
     return false;
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
-  if (job.op == Op::softmax) return job.stream && job.n <= kLongestStreamed;
+  if (job.op == Op::softmax)
+    return job.n <= kLongestStreamed && (job.stream || (rows > 3 && !job.overwrites()));
   return job.op == Op::log_softmax && !job.temperature.data && (job.stream || job.slices > 1);
 }
 
@@ -80,7 +80,7 @@ class LongRows {
         n_(job.n),
         states_(size_t((n_ + kChunk - 1) / kChunk)),
         buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)),
-        fetches_results_(!job.stream && !job.overwrites() && job.fetch_results) {
+        fetches_results_(!job.stream && !job.overwrites()) {
     outgoing.n = n_;
     outgoing.near = job.overwrites() || !job.stream;
   }

@@ -226,8 +226,8 @@ class Losses {
     if (job.targets || job.smoothing != 0) softmax_.stream = false;
   }
 
-  // How many slices of a bundle at a time: no more than a tile has room for, or than is fetched
-  // ahead, as entries of labels are looked up before all others.
+  // How many slices of a bundle at a time: no more than a batch or a tile has room for, or than is
+  // fetched ahead, as entries of labels are looked up before all others.
   int64_t at_once(int64_t bundle) const {
     const bool turned = softmax_.traversal == Traversal::short_rows;
     const bool batched = softmax_.traversal == Traversal::batches;
@@ -283,7 +283,7 @@ class StreamedRowLosses {
   Job softmax_;
   Rows rows_;
   Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
-  // Entries of labels, to be mended when the rows that wait are delivered.
+  // Entries of labels that are still to be mended when the rows that wait are delivered.
   int waiting_ = 0;
   T* place_[kBatch];
   T gradient_[kBatch];
@@ -297,7 +297,7 @@ class StreamedRowLosses {
   explicit StreamedRowLosses(const LossJob& job)
       : job_(job), softmax_(job.softmax), rows_(softmax_) {}
 
-  int64_t at_once(int64_t bundle) const { return std::min(bundle, kBatch); }
+  int64_t at_once(int64_t bundle) const { return bundle; }
 
   void run(int64_t first, int count, double* losses) {
     LossGroup slices(job_, softmax_, first, count, losses);
@@ -356,7 +356,7 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
       if (softmax.traversal == Traversal::batches)
         return run_losses_by<StreamedRowLosses<T, StreamedBatches<T, Scale<T>>>>(job, begin, end);
       if constexpr (sizeof(T) == 4)
-        if (runs_long_rows(softmax))
+        if (runs_long_rows(softmax, end - begin))
           return run_losses_by<StreamedRowLosses<T, LongRows<Scale<T>, false>>>(job, begin, end);
       if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
         return run_losses_by<StreamedShortLosses<T>>(job, begin, end);

@@ -51,7 +51,7 @@ static void run(const Job& job, int64_t begin, int64_t end) {
           return stream_rows<StreamedBatches<T, Shift<T>>>(job, begin, end);
       }
       if constexpr (sizeof(T) == 4)
-        if (runs_long_rows(job))
+        if (runs_long_rows(job, end - begin))
           return job.op == Op::log_softmax ? stream_rows<LongRows<Shift<T>, false>>(job, begin, end)
                  : job.temperature.data ? stream_rows<LongRows<Scale<T>, true>>(job, begin, end)
                                         : stream_rows<LongRows<Scale<T>, false>>(job, begin, end);
