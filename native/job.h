@@ -103,7 +103,8 @@ struct Job {
   }
 };
 
-// Slices of a bundle: rows for whose sums one vector has lanes, columns enough to fill cache lines.
+// Slices of a bundle: rows for whose sums one vector has lanes (losses add up as many as a tile of
+// short rows has), columns enough to fill cache lines.
 inline constexpr int64_t kBatch = 16, kColumns = 64;
 
 // Entries of a slice are reduced in chunks of this many, whatever the threads: part of the

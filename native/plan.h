@@ -116,12 +116,12 @@ class Plan {
     return item_size(job.dtype) == 2 ? kShortNarrowRow : kShortRow;
   }
 
-  // Where the first-level cache is small, floats are better off in batches from fewer entries on,
-  // but for what is streamed (benchmarks/NOTES.md).
+  // Where the first-level cache is small, floats are better off in batches from fewer entries on;
+  // what is streamed gains less, and gradients of losses nothing (benchmarks/NOTES.md).
   bool better_in_batches() const {
     const bool streams = job.stream && !job.overwrites();
-    const int64_t fewest = !streams ? 64 : adds_up ? kShortRow + 1 : 96;
-    return job.dtype == DType::f32 && job.n >= fewest && !roomy_first_level();
+    return job.dtype == DType::f32 && job.n >= (streams ? 96 : 64) && !(streams && adds_up) &&
+           !roomy_first_level();
   }
 
   // Rows up to twice as long as others of a batch go half as many at a time, unless nothing is

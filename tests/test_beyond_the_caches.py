@@ -14,7 +14,8 @@ each_function = pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax]
 
 
 @pytest.mark.parametrize(
-    "columns", [26, 100, 128, 136, 500, 999, 1000, 1008, 2100, 9001, 40_000, 99_999, 250_000]
+    "columns",
+    [26, 100, 128, 136, 320, 500, 999, 1000, 1008, 1024, 2100, 9001, 40_000, 99_999, 250_000],
 )
 @pytest.mark.parametrize("offset", [0, 3])
 @each_function
@@ -54,7 +55,9 @@ def test_one_row_beyond_the_caches(kernels, dtype, function):
         assert not buffer[3 + x.size :].any()
 
 
-@pytest.mark.parametrize("columns", [10, 26, 64, 128, 500, 999, 2100, 9001, 40_000, 250_000])
+@pytest.mark.parametrize(
+    "columns", [10, 26, 64, 128, 129, 320, 500, 512, 513, 999, 2100, 9001, 40_000, 250_000]
+)
 @pytest.mark.parametrize("offset", [0, 3])
 @pytest.mark.parametrize("z_loss", [0, 0.1])
 @each_dtype

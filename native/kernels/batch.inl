@@ -27,13 +27,13 @@ struct Summing {
   }
 };
 
-// A bundle's rows, sixteen at most.
+// Some of a bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
   static constexpr int W = kWidth<T>, K = kBatch / W;
   // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
-  // Of floats, as for long rows, the largest entry shows while they are summed.
+  // Of floats, as for long rows, the largest entry shows while exponentials are made.
   static constexpr int64_t kGuessed =
       sizeof(T) == 4 ? kGroup<T> * W : std::numeric_limits<int64_t>::max();
   // Whether there is code for each length of the last, partial group.
@@ -113,7 +113,7 @@ class Batch {
   const Job& job_;
   const int64_t first_;
   const int count_;
-  const int64_t n_, room_, rows_;  // entries, with room for whole groups, and rows of a bundle
+  const int64_t n_, room_, rows_;  // entries, with room for whole groups, and rows of a batch
   Frames frames_;
   T* staged_;  // or null where entries are taken as they lie
   const char* source_[kBatch];
@@ -135,7 +135,7 @@ class Batch {
             job_.fetch_results ? result_[r] : nullptr};
   }
 
-  // The same, and a row that waits, delivered meanwhile.
+  // Entries that come next fetched, and a row that waits delivered.
   template <int Lag, class Map>
   INLINE auto passing(int r, Outgoing<T, Map>& outgoing) const {
     return Passing<T, typename Outgoing<T, Map>::Row, Lag>{{ahead(r).next}, outgoing.row(r)};

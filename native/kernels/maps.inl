@@ -6,7 +6,8 @@
 template <class T>
 struct Scale {
   T factor, factor_lo;
-  // Entries whose exponential equals `kept` get `top`; a nan in `kept` matches none.
+  // Entries whose exponential equals `kept`, or that are marked with it (Outgoing::put), get `top`;
+  // a nan in `kept` matches none.
   T kept = std::numeric_limits<T>::quiet_NaN(), top;
   bool dominated = kept == kept;
 

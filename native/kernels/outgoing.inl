@@ -6,7 +6,7 @@
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
-// is loaded next: such rows are delivered one group later.
+// is loaded next: such rows are delivered one group later, unless they are short.
 
 // Where results end within a line: the entries of that line, which wait for what comes next.
 template <class T>
@@ -47,12 +47,15 @@ struct Outgoing {
   Map map[kBatch];
   LineEnd<T> rest;
 
-  // Whether entry i of row r, which waits, will be `result`: it stands for it as the largest entry
-  // does.  Long rows are not worth a look at each entry for it.
+  // Rows this long are not worth a look at each of their entries for the sake of one.
+  static constexpr int64_t kMarked = 512;
+
+  // Whether entry i of row r, which waits, will be `result`: the scale sets one entry on its own,
+  // which is marked unless it is the largest.
   bool put(int r, int64_t i, T result) {
     constexpr T marked = -1;
     Scale<T>& scale = map[r];
-    if (!scale.dominated && n <= kLongRow)
+    if (!scale.dominated && n <= kMarked)
       scale = {scale.factor, scale.factor_lo, from[r][i] = marked, result};
     else if (scale.dominated && from[r][i] == scale.kept)
       scale.top = result;
@@ -80,11 +83,12 @@ struct Outgoing {
     }
   };
 
-  // Whether that is so where rows are loaded from x on.
+  // Whether rows that wait, stored at once, would obstruct loads from x on (see above).
   bool obstructs(const T* x) const {
+    if (count == 0) return false;
     const T* line = y[0] + to_alignment(y[0]);
     const uintptr_t distance = (uintptr_t(line) - uintptr_t(x)) % 4096;
-    return count > 0 && distance > 0 && distance < 512;
+    return distance > 0 && distance < 512;
   }
 
   INLINE void write(T* line, vec<T> v) const { near ? store(line, v) : stream(line, v); }

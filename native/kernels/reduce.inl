@@ -31,16 +31,15 @@ struct Sums<float> {
     _Pragma("GCC unroll 16") for (int j = 2 * first; j < 2 * (first + K); ++j) lane[j % M] =
         lane[j % M] + load_wide(e + j * W);
   }
+  // What the totals of several rows are made of.
+  using Condensed = vec<double>;
   // The tree over the sixteen lanes: lane i with lane i + 8, then i + 4, ...
-  INLINE vec<double> last_lanes() {
+  INLINE Condensed condensed() {
     for (int half = M / 2; half >= 1; half /= 2)
       for (int m = 0; m < half; ++m) lane[m] = lane[m] + lane[m + half];
     return lane[0];
   }
-  INLINE Pair total() { return {fold(last_lanes(), kSum)[0], 0}; }
-  // What the totals of several rows are made of.
-  using Condensed = vec<double>;
-  INLINE Condensed condensed() { return last_lanes(); }
+  INLINE Pair total() { return {fold(condensed(), kSum)[0], 0}; }
 };
 
 // The same tree over numbers in two parts.
@@ -222,7 +221,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   return sums;
 }
 
-// The two halves of it, for rows so short that doing both at once would wait for every sum.
+// The two halves of it: the rows of a batch are summed one behind their exponentials.
 template <bool Tempered, class T, class Rest, class Beside>
 INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& frame,
                       const Beside& beside) {
