@@ -87,10 +87,7 @@ class Plan {
       if (short_rows && !better_in_batches())
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.slices > 2 && fits_batch())
-        job.traversal = Traversal::batches, job.bundle = adds_up && short_rows ? kColumns
-                                                         : job.n <= kBatchRow || reduces
-                                                             ? kBatch
-                                                             : kBatch / 2;
+        job.traversal = Traversal::batches, job.bundle = rows_of_bundle(short_rows);
     } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
                job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
@@ -122,6 +119,12 @@ class Plan {
     const bool streams = job.stream && !job.overwrites();
     return job.dtype == DType::f32 && job.n >= (streams ? 96 : 64) && !(streams && adds_up) &&
            !roomy_first_level();
+  }
+
+  // Of batches: losses of short rows are added up for as many as tiles have.
+  int64_t rows_of_bundle(bool short_rows) const {
+    if (adds_up && short_rows) return kColumns;
+    return job.n <= kBatchRow || job.op == Op::logsumexp ? kBatch : kBatch / 2;
   }
 
   // Rows up to twice as long as others of a batch go half as many at a time, unless nothing is

@@ -48,17 +48,9 @@ class Batch {
         room_(padded<T>(n_)),
         rows_(std::min(kBatch, job.bundle)),
         staged_(kWidens || job.where.data ? scratch<T>(rows_ * room_) : nullptr) {
-    if (job.dims == 1) {
-      const Slice slice = slice_at(job, first);
-      for (int r = 0; r < kBatch; ++r) source_[r] = slice.x + r * job.x.stride[0];
-      for (int r = 0; r < kBatch; ++r) result_[r] = slice.y + r * job.y.stride[0];
-    } else {
-      for (int r = 0; r < count; ++r) {
-        const Slice slice = slice_at(job, first + r);
-        source_[r] = slice.x;
-        result_[r] = slice.y;
-      }
-    }
+    // In whole vectors: where a row would begin that does not exist nobody asks.
+    for (int r = 0; r < kBatch; ++r) source_[r] = start_of(job, job.x, first + r);
+    for (int r = 0; r < kBatch; ++r) result_[r] = start_of(job, job.y, first + r);
     if (staged_)
       for (int r = 0; r < count; ++r)
         stage<D>(job, slice_at(job, first + r), 0, n_, staged_ + r * room_);

@@ -11,15 +11,6 @@ void run_bundle(const Job& job, int64_t first, int count);
 // The largest bundle of slices.
 constexpr int kLossGroup = kColumns;
 
-// Where a slice begins in one of the job's arrays.
-INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
-  if (job.dims == 1) return array.data + slice * array.stride[0];
-  int64_t at = 0;
-  for (int d = job.dims - 1; d >= 0; slice /= job.shape[d--])
-    at += slice % job.shape[d] * array.stride[d];
-  return array.data + at;
-}
-
 // Whether the slices of one of the job's arrays lie one behind the other.
 template <class D>
 bool rows_touch(const Job& job, const Operand& array) {

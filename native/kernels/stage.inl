@@ -187,6 +187,15 @@ struct Slice {
   double temperature, sink;
 };
 
+// Where a slice begins in one of the job's arrays.
+INLINE char* start_of(const Job& job, const Operand& array, int64_t slice) {
+  if (job.dims == 1) return array.data + slice * array.stride[0];
+  int64_t at = 0;
+  for (int d = job.dims - 1; d >= 0; slice /= job.shape[d--])
+    at += slice % job.shape[d] * array.stride[d];
+  return array.data + at;
+}
+
 INLINE Slice slice_at(const Job& job, int64_t index) {
   int64_t x = 0, y = 0, w = 0, t = 0, s = 0, second = 0, sign = 0;
   const auto add = [&](int d, int64_t i) INLINE_LAMBDA {
