@@ -24,10 +24,11 @@ namespace {
 // where it has to be woken for one call alone (benchmarks/NOTES.md).
 constexpr int64_t kOneThread = 1 << 17, kAsleep = 1 << 19;
 bool is_short(int64_t entries) { return entries > kOneThread && entries <= kAsleep; }
-// Entries of one piece of work: long enough to be worth fetching, and so many pieces for each
-// thread that they are shared out evenly.  A thread alone works on longer ones: rows that wait for
-// the next one do so within a piece.
-constexpr int64_t kPiece = 1 << 16, kPieces = 32, kPieceAlone = 1 << 20;
+// Entries of a piece of work.  A thread takes half of what is left of a share, within these bounds:
+// at least what is worth fetching, at most what an interrupt can wait for.  Long pieces come first,
+// because rows that wait for the next one do so within a piece, short ones last, so that threads
+// end together.
+constexpr int64_t kShortPiece = 1 << 16, kLongPiece = 1 << 20;
 // Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
 constexpr int64_t kKeepLock = 1 << 14;
 
@@ -63,9 +64,12 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   nb::gil_scoped_release unlocked;
   int threads = threads_for(entries);
   if (is_short(entries)) short_work_comes();
-  const int64_t piece = std::max(threads > 1 ? kPiece : kPieceAlone, entries / (kPieces * threads));
-  const int64_t step = std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
-  threads = int(std::min<int64_t>(threads, (units + step - 1) / step));
+  const auto units_of = [&](int64_t piece) {
+    return std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
+  };
+  const int64_t longest = units_of(kLongPiece),
+                least = threads > 1 ? units_of(kShortPiece) : longest;
+  threads = int(std::min<int64_t>(threads, (units + least - 1) / least));
 
   // Each thread begins with a share of its own, always the same for the same work, so that it finds
   // in its caches what it left there; then it helps the others.
@@ -74,10 +78,9 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
     int64_t end;
   };
   std::vector<Share> shares(static_cast<size_t>(threads));
-  const int64_t pieces = (units + step - 1) / step;
   for (int t = 0; t < threads; ++t) {
-    shares[size_t(t)].next = pieces * t / threads * step;
-    shares[size_t(t)].end = std::min(units, pieces * (t + 1) / threads * step);
+    shares[size_t(t)].next = units * t / threads;
+    shares[size_t(t)].end = units * (t + 1) / threads;
   }
   std::atomic<bool> stop{false};
   bool interrupted = false;
@@ -89,9 +92,11 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
       for (int t = 0; t < threads; ++t) {
         Share& share = shares[size_t((thread + t) % threads)];
         while (!stop) {
-          const int64_t begin = share.next.fetch_add(step);
-          if (begin >= share.end) break;
-          work(begin, std::min(begin + step, share.end));
+          int64_t begin = share.next, end;
+          do end = std::min(share.end, begin + std::clamp((share.end - begin) / 2, least, longest));
+          while (begin < end && !share.next.compare_exchange_weak(begin, end));
+          if (begin >= end) break;
+          work(begin, end);
           if (thread == 0 && clock::now() - asked > std::chrono::milliseconds(100)) {
             asked = clock::now();
             nb::gil_scoped_acquire locked;
