@@ -28,6 +28,9 @@ enum class Op {
   logit,
 };
 enum class DType { f16, bf16, f32, f64 };
+inline int64_t item_size(DType dtype) {
+  return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
+}
 
 inline constexpr int kMaxDims = 32;
 

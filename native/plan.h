@@ -20,10 +20,6 @@ struct Array {
 // Whether the first-level cache has room for what is fetched into it besides what is worked on.
 inline bool roomy_first_level() { return first_level_cache() >= 48 << 10; }
 
-inline int64_t item_size(DType dtype) {
-  return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
-}
-
 class Plan {
  public:
   Job job;

@@ -27,6 +27,12 @@ struct Summing {
   }
 };
 
+// Logarithms are given a map of their own only to be streamed, with no temperature (table.inl).
+template <class Map>
+constexpr bool kOnlyStreamed = false;
+template <class T>
+constexpr bool kOnlyStreamed<Shift<T>> = true;
+
 // Some of a bundle's rows, sixteen at most.
 template <class D, class T, bool Tempered>
 class Batch {
@@ -172,7 +178,7 @@ class Batch {
   bool adjust(bool streams) {
     lanes_.adjust();
     if (streams && (lanes_.odd || job_.op == Op::log_softmax)) return false;
-    if (lanes_.odd && !leave_odd<D>(job_, first_, lanes_.odd)) return false;
+    if (lanes_.odd && !leave_odd(job_, first_, lanes_.odd)) return false;
     const Numbers shift(lanes_.shift);
     T* rows = staged_ ? staged_ : scratch<T>(rows_ * room_);
     for (int r = 0; r < count_; ++r) {
@@ -224,24 +230,27 @@ class Batch {
   // The sums of all rows' exponentials, which are kept where they are needed again.
   template <class Map>
   void reduce(Outgoing<T, Map>* outgoing) {
-    if (kWidens) outgoing = nullptr;  // of 16 bits nothing waits
     kept_ = place_of_kept(outgoing);
     const RowFrames frames(lanes_.frame);
-    const auto sum = [&](auto rest, auto lag) INLINE_LAMBDA {
-      const auto passing_row = [&](int r) INLINE_LAMBDA { return passing<lag>(r, *outgoing); };
-      const auto fetching = [&](int r) INLINE_LAMBDA { return ahead(r); };
-      outgoing ? sum_rows(frames, rest, passing_row) : sum_rows(frames, rest, fetching);
-    };
     constexpr int group = kGroup<T> * W;
     constexpr std::integral_constant<int, -1> any;
-    constexpr std::integral_constant<int, 0> at_once;
-    if (outgoing && n_ > 2 * group && outgoing->obstructs(x(0)))
-      sum(any, std::integral_constant<int, group>());
-    else if constexpr (kKnowsRest)
-      with_rest<T>(n_, [&](auto rest) INLINE_LAMBDA { sum(rest, at_once); });
-    else
-      sum(any, at_once);
-    if (outgoing) outgoing->deliver(count_);
+    const auto sum = [&](auto beside_of) INLINE_LAMBDA {
+      if constexpr (kKnowsRest)
+        with_rest<T>(n_, [&](auto rest) INLINE_LAMBDA { sum_rows(frames, rest, beside_of); });
+      else
+        sum_rows(frames, any, beside_of);
+    };
+    // Of 16 bits nothing waits.
+    if constexpr (!kOnlyStreamed<Map>)
+      if (!outgoing) sum([&](int r) INLINE_LAMBDA { return ahead(r); });
+    if constexpr (!kWidens)
+      if (outgoing) {
+        if (n_ > 2 * group && outgoing->obstructs(x(0)))
+          sum_rows(frames, any, [&](int r) INLINE_LAMBDA { return passing<group>(r, *outgoing); });
+        else
+          sum([&](int r) INLINE_LAMBDA { return passing<0>(r, *outgoing); });
+        outgoing->deliver(count_);
+      }
     std::fill(sums_ + count_, sums_ + kBatch, sums_[0]);
     totals_of(sums_, lanes_.sum, lanes_.sum_lo);
   }
@@ -345,7 +354,7 @@ class Batch {
 
   void store_logsumexps() {
     group<T, K> result;
-    lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<D, T>(job_, first_ + r); });
+    lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<T>(job_, first_ + r); });
     const Numbers log(result);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
   }
@@ -368,9 +377,11 @@ bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Ma
 
 template <class D, class T, class Map = Scale<T>>
 void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing = nullptr) {
-  const bool done = count > 2 && (job.temperature.data
-                                      ? run_ordinary_batch<true, D>(job, first, count, outgoing)
-                                      : run_ordinary_batch<false, D>(job, first, count, outgoing));
+  const bool alone = count <= 2, tempered = job.temperature.data;
+  bool done = false;
+  if (!alone && !tempered) done = run_ordinary_batch<false, D>(job, first, count, outgoing);
+  if constexpr (!kOnlyStreamed<Map>)
+    if (!alone && tempered) done = run_ordinary_batch<true, D>(job, first, count, outgoing);
   if (done) return;
   if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);

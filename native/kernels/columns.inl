@@ -237,9 +237,9 @@ INLINE const Tile<D, T>& entries_again(const Tile<D, T>& tile, const Lanes&) {
 template <class Columns, class T, int K, bool Tempered>
 bool sum_others(const Columns& entries, SliceLanes<T, K, Tempered>& lanes);
 
-// The results of a tile whose sums are known; E is how its entries are stored.  `Writer` has an
-// entries_again, a write_scaled, a write_logarithms and a write_singles of its own, as Tile does.
-template <class E, class Writer, class T, int K, bool Tempered>
+// The results of a tile whose sums are known.  `Writer` has an entries_again, a write_scaled, a
+// write_logarithms and a write_singles of its own, as Tile does.
+template <class Writer, class T, int K, bool Tempered>
 bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
   lanes.correct();
@@ -259,7 +259,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     write_logarithms(writer, lanes, shift);
   } else if (!job.notes) {
     group<T, K> result;
-    lanes.logsumexp(result, [&](int c) { return logsumexp_alone<E, T>(job, first + c); });
+    lanes.logsumexp(result, [&](int c) { return logsumexp_alone<T>(job, first + c); });
     write_singles(writer, lanes.count, result);
   }
   return true;
@@ -301,16 +301,16 @@ bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempe
 
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
 // ordinary.  `odd` says which are left to `run_odd`.
-template <int K, bool Tempered, class E, class D, class T>
+template <int K, bool Tempered, class D, class T>
 bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_t& odd) {
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
   if (!set_temperatures(job, first, lanes)) return false;
-  if (sum_guessing(job, tile, lanes, first)) return finish_tile<E>(job, tile, lanes, first);
+  if (sum_guessing(job, tile, lanes, first)) return finish_tile(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
   if (!lanes.find_frames()) {
     lanes.adjust();
-    if (lanes.odd && !leave_odd<D>(job, first, lanes.odd)) return false;
+    if (lanes.odd && !leave_odd(job, first, lanes.odd)) return false;
     odd = lanes.odd;
     tile.shift = lanes.shift.v, tile.empty = lanes.empty;
     if (tile.kept) adjust_entries(lanes, tile.kept, tile.n);
@@ -322,10 +322,10 @@ bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_
       copy.x = tile.kept, copy.x_step = K * kWidth<T>;
       copy.kept = nullptr, copy.where = nullptr, copy.shift = nullptr;
       sum_columns<false, false>(copy, lanes);
-      return finish_tile<E>(job, copy, lanes, first);
+      return finish_tile(job, copy, lanes, first);
     }
   tile.kept ? sum_columns<true, false>(tile, lanes) : sum_columns<false, false>(tile, lanes);
-  return finish_tile<E>(job, tile, lanes, first);
+  return finish_tile(job, tile, lanes, first);
 }
 
 // Exponentials that take more room than this are computed again instead of being kept.
@@ -356,8 +356,8 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};
     uint64_t odd = 0;
-    const bool done = job.temperature.data ? run_tile<K, true, D>(job, tile, i, count, odd)
-                                           : run_tile<K, false, D>(job, tile, i, count, odd);
+    const bool done = job.temperature.data ? run_tile<K, true>(job, tile, i, count, odd)
+                                           : run_tile<K, false>(job, tile, i, count, odd);
     if (odd && done) run_odd<D, T>(job, i, odd);
     for (int c = 0; c < count && !done; ++c) run_slice<D, T>(job, i + c);
   }

@@ -19,13 +19,14 @@ INLINE int64_t padded(int64_t n) {
   return (n + group - 1) / group * group + kWidth<T>;
 }
 
-// Calls f for the `rest` entries from i in as few vectors as hold them, at most K.
+// Calls f for the `rest` entries from i in as few vectors as hold them, at most K; in all K where
+// that is more than four and more than half are needed.
 template <int K, class T, class F>
 INLINE void for_rest(int64_t i, int rest, F f) {
-  constexpr int fewer = (K - 1) * kWidth<T>;
-  if constexpr (K > 1)
-    if (rest <= fewer) return for_rest<K - 1, T>(i, rest, f);
-  if (rest <= fewer) __builtin_unreachable();  // all vectors but the last are whole
+  constexpr int less = K > 4 ? K / 2 : K - 1, most = less * kWidth<T>;
+  if constexpr (less > 0)
+    if (rest <= most) return for_rest<less, T>(i, rest, f);
+  if (rest <= most) __builtin_unreachable();  // so many vectors are whole
   f(std::integral_constant<int, K>(), i, rest);
 }
 

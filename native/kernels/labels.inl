@@ -128,7 +128,7 @@ struct LabelLanes {
 
 // Rows at x whose labels are looked for in the lanes of a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` gradients are left in its room, to be taken.
-template <int K, class D, class T>
+template <int K, class T>
 bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile<T>* outgoing) {
   constexpr int W = kWidth<T>, columns = K * W;
   const Job& softmax = slices.softmax;
@@ -144,8 +144,8 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
   for (int64_t j = 0; j < n; ++j)
     EACH own.v[k] = label[k] == bits<T>(j) ? load(turned + j * columns + k * W) : own.v[k];
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
-  rows.meanwhile = beside_tile<K, D, T>(softmax, first, lanes.count,
-                                        outgoing || !y ? nullptr : (char*)slices.gradient<D>(0));
+  rows.meanwhile = beside_tile<K, T>(
+      softmax, first, lanes.count, outgoing || !y ? nullptr : start_of(softmax, softmax.y, first));
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
@@ -189,8 +189,8 @@ bool short_label_losses(const LossGroup& slices, OutgoingTile<T>* outgoing = nul
   const T* x =
       widens ? staged_rows<D, T>(softmax, slices.first, int(count)) : (const T*)slices.logits<D>(0);
   T* y = !slopes ? nullptr : widens ? scratch<T, Results>(count * n) : (T*)slices.gradient<D>(0);
-  const bool done = vectors_of_tile(n) == 4 ? turned_label_losses<4, D>(slices, x, y, outgoing)
-                                            : turned_label_losses<2, D>(slices, x, y, outgoing);
+  const bool done = vectors_of_tile(n) == 4 ? turned_label_losses<4>(slices, x, y, outgoing)
+                                            : turned_label_losses<2>(slices, x, y, outgoing);
   if constexpr (widens)
     if (done && slopes) round_run(y, slices.gradient<D>(0), count * n);
   return done;

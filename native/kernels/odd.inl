@@ -17,17 +17,17 @@ inline bool overwrites(const Job& job, const Slice& slice) {
 }
 
 // Keeps the entries of those that will be overwritten; false where all slices should go one by one.
-template <class D>
-bool leave_odd(const Job& job, int64_t first, uint64_t odd) {
+inline bool leave_odd(const Job& job, int64_t first, uint64_t odd) {
   constexpr int64_t most = 1 << 19;  // bytes
-  const int64_t n = job.n, entries = std::popcount(odd) * n;
+  const int64_t n = job.n, item = item_size(job.dtype), bytes = std::popcount(odd) * n * item;
   if (job.notes && job.notes->z_loss != 0) return false;  // factors are changed once
   if (!overwrites(job, slice_at(job, first))) return true;
-  if (entries * int64_t(sizeof(D)) > most) return false;
-  D* kept = scratch<D, OddEntries>(entries);
+  if (bytes > most) return false;
+  char* kept = scratch<char, OddEntries>(bytes);
   for (; odd; odd &= odd - 1) {
     const char* x = slice_at(job, first + std::countr_zero(odd)).x;
-    for (int64_t i = 0; i < n; ++i) std::memcpy(kept++, x + i * job.x.along, sizeof(D));
+    for (int64_t i = 0; i < n; ++i, kept += item)
+      std::memcpy(kept, x + i * job.x.along, size_t(item));
   }
   return true;
 }
@@ -36,12 +36,13 @@ bool leave_odd(const Job& job, int64_t first, uint64_t odd) {
 template <class D, class T>
 void run_odd(const Job& job, int64_t first, uint64_t odd, T* results = nullptr) {
   const int64_t n = job.n;
-  const D* kept = scratch<D, OddEntries>(0);
+  const char* kept = scratch<char, OddEntries>(0);
   for (; odd; odd &= odd - 1) {
     const int lane = std::countr_zero(odd);
     const Slice slice = slice_at(job, first + lane);
     if (overwrites(job, slice))
-      for (int64_t i = 0; i < n; ++i) std::memcpy(slice.y + i * job.y.along, kept++, sizeof(D));
+      for (int64_t i = 0; i < n; ++i, kept += sizeof(D))
+        std::memcpy(slice.y + i * job.y.along, kept, sizeof(D));
     run_slice<D, T>(job, first + lane);
     if (results) std::memcpy(results + lane * n, slice.y, size_t(n) * sizeof(T));
   }

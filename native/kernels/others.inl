@@ -1,19 +1,21 @@
 // A tile's sums of all but the largest entries, where one takes so much that the others are lost in
 // the sum of all.
 
-// The entries of a tile but the largest of each column, and what is so far below as to add nothing
-// to its sum.
-template <class Columns, class T, int K>
+// Of any tile the entries but the largest of each column, and what is so far below as to add
+// nothing to its sum.  What seldom happens is not compiled for each kind of tile.
+template <class T, int K>
 struct Others {
-  const Columns of;
+  const void* const tile;
+  void (*const row_of)(const void* tile, int64_t i, int count, group<T, K>& row);
+  const int64_t n;
   const group<T, K> max, inverse;
-  const int64_t n = of.n;
   T* const kept = nullptr;
   const Meanwhile<T> meanwhile = {};
 
   template <int>
   INLINE group<T, K> row(int64_t i, int count) const {
-    group<T, K> v = of.template row<K>(i, count);
+    group<T, K> v;
+    row_of(tile, i, count, v);
     EACH {
       const vec<T> below = (max.v[k] - v.v[k]) * inverse.v[k];
       v.v[k] = (below == 0) | (below > 800) ? splat(-std::numeric_limits<T>::infinity()) : v.v[k];
@@ -30,13 +32,11 @@ INLINE vec<double> power_of_two(vec<double> n) {
 
 // The sums of all but the largest entries where these do not show in the sums of all: the same
 // steps without them, in frames of their own.  False if one is out of the ordinary.
-template <class Columns, class T, int K, bool Tempered>
-__attribute__((noinline)) bool sum_others(const Columns& entries,
-                                          SliceLanes<T, K, Tempered>& lanes) {
+template <class T, int K, bool Tempered>
+bool sum_without_largest(const Others<T, K>& others, SliceLanes<T, K, Tempered>& lanes) {
   constexpr int M = kWide<T, K>;
   const vec<double> headroom = splat(double(exp_constants<T>::headroom));
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
-  const Others<Columns, T, K> others = {entries, lanes.max, lanes.frame.inverse};
   SliceLanes<T, K, Tempered> rest;
   rest.count = lanes.count;
   rest.frame.inverse = lanes.frame.inverse;
@@ -67,4 +67,13 @@ __attribute__((noinline)) bool sum_others(const Columns& entries,
   }
   lanes.take_apart(found);
   return true;
+}
+
+template <class Columns, class T, int K, bool Tempered>
+bool sum_others(const Columns& entries, SliceLanes<T, K, Tempered>& lanes) {
+  const auto row_of = [](const void* tile, int64_t i, int count, group<T, K>& row) {
+    row = ((const Columns*)tile)->template row<K>(i, count);
+  };
+  return sum_without_largest(
+      Others<T, K>{&entries, row_of, entries.n, lanes.max, lanes.frame.inverse}, lanes);
 }

@@ -333,12 +333,17 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
 }
 
 // The result of a logsumexp of one chunk.
-template <class D, class T>
+template <class T>
 T logsumexp_alone(const Job& job, int64_t index) {
   const Slice slice = slice_at(job, index);
-  const State state = reduce_slice_chunk<D, T>(job, slice, 0);
   SliceMap map;
-  finish_slice<D, T>(job, slice, &state, &map);
+  with_types(job.dtype, [&](auto d, auto t) {
+    using D = decltype(d);
+    if constexpr (std::is_same_v<decltype(t), T>) {
+      const State state = reduce_slice_chunk<D, T>(job, slice, 0);
+      finish_slice<D, T>(job, slice, &state, &map);
+    }
+  });
   return T(map.top);
 }
 

@@ -312,14 +312,14 @@ bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K,
 }
 
 // What is fetched while a tile from slice `first` on is summed: what is stored behind it, and where
-// its results go.  Rows of a tile of D take as many bytes as those of T, of which they are fewer.
-template <int K, class D, class T>
+// its results go.  Rows of 16 bits take as many bytes as those of T, of which they are fewer.
+template <int K, class T>
 Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result) {
-  constexpr int64_t step = K * kWidth<T> * sizeof(D) / sizeof(T);
+  const int64_t item = item_size(job.dtype), step = K * kWidth<T> * item / int64_t(sizeof(T));
   Meanwhile<T> meanwhile;
   if (!job.fetch_ahead) return meanwhile;
   meanwhile.room = job.room;
-  meanwhile.next = {(const T*)(slice_at(job, first).x + count * job.n * int64_t(sizeof(D))), step};
+  meanwhile.next = {(const T*)(slice_at(job, first).x + count * job.n * item), step};
   if (job.fetch_results) meanwhile.result = {(T*)result, step};
   return meanwhile;
 }
@@ -327,7 +327,7 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result)
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
 // is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `odd` says
 // which rows are left to `run_odd`.
-template <int K, bool Tempered, class D, class T>
+template <int K, bool Tempered, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                 OutgoingTile<T>* outgoing, uint64_t& odd) {
   constexpr int columns = K * kWidth<T>;
@@ -337,16 +337,16 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   lanes.count = count;
   if (!turn(job, x, first, turned, lanes)) return false;
   odd = lanes.odd;
-  if (odd && !leave_odd<D>(job, first, odd)) return false;
+  if (odd && !leave_odd(job, first, odd)) return false;
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   rows.meanwhile =
-      beside_tile<K, D, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
+      beside_tile<K, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
   rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
-  if (!outgoing) return finish_tile<D>(job, rows, lanes, first);
+  if (!outgoing) return finish_tile(job, rows, lanes, first);
   outgoing->finish(columns * n);
   rows.y = outgoing->room(y);
-  return finish_tile<D>(job, rows, lanes, first);
+  return finish_tile(job, rows, lanes, first);
 }
 
 // Rows up to this length are turned as four vectors side by side: what is done once a row is most
@@ -371,8 +371,8 @@ bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
   const auto run = [&](auto tempered) {
     constexpr bool kTempered = decltype(tempered)::value;
     return vectors_of_tile(job.n) == 4
-               ? run_turned<4, kTempered, D>(job, x, y, first, count, outgoing, odd)
-               : run_turned<2, kTempered, D>(job, x, y, first, count, outgoing, odd);
+               ? run_turned<4, kTempered>(job, x, y, first, count, outgoing, odd)
+               : run_turned<2, kTempered>(job, x, y, first, count, outgoing, odd);
   };
   const bool done = job.temperature.data ? run(std::true_type()) : run(std::false_type());
   for (int r = 0; r < count && !done; ++r) run_slice<D, T>(job, first + r);

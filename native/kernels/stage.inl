@@ -8,6 +8,21 @@ struct bfloat {
   uint16_t raw;
 };
 
+// Calls f with a pair of types: how elements are stored, and the type they are computed in.
+template <class F>
+INLINE auto with_types(DType dtype, F f) {
+  switch (dtype) {
+    case DType::f16:
+      return f(half(), float());
+    case DType::bf16:
+      return f(bfloat(), float());
+    case DType::f32:
+      return f(float(), float());
+    default:
+      return f(double(), double());
+  }
+}
+
 INLINE float widened(half h) { return float(std::bit_cast<float16>(h.raw)); }
 INLINE float widened(bfloat b) { return std::bit_cast<float>(uint32_t(b.raw) << 16); }
 INLINE float widened(float f) { return f; }

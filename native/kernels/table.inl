@@ -1,20 +1,5 @@
 // The table that this instruction set offers to the rest.
 
-// Calls f with a pair of types: how elements are stored, and the type they are computed in.
-template <class F>
-INLINE auto with_types(DType dtype, F f) {
-  switch (dtype) {
-    case DType::f16:
-      return f(half(), float());
-    case DType::bf16:
-      return f(bfloat(), float());
-    case DType::f32:
-      return f(float(), float());
-    default:
-      return f(double(), double());
-  }
-}
-
 // One bundle of slices.
 template <class D, class T>
 void run_bundle(const Job& job, int64_t first, int count) {

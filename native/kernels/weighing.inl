@@ -219,13 +219,13 @@ INLINE int64_t pairs_of(int64_t rest) {
 }
 
 // What to fetch while a row is weighed, which leaves the memory idle: what is behind it and the
-// place of its results, each stored in `Item` bytes.  Null where they are near anyway.
-template <int Item>
+// place of its results, each of `item` bytes.  Null where they are near anyway.
 struct RowAhead {
   const char *x = nullptr, *beside = nullptr, *result = nullptr;
+  int64_t item = 0;
 
   INLINE void operator()(int64_t i, int count) const {
-    constexpr int64_t bytes = kWidth<double> * Item;
+    const int64_t bytes = kWidth<double> * item;
     for (int64_t at = i * bytes; at < (i + count) * bytes; at += 64) {
       if (x) __builtin_prefetch(x + at, 0, 2);
       if (beside) __builtin_prefetch(beside + at, 0, 2);
@@ -308,9 +308,9 @@ const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count
 
 // What to fetch while entries first .. first + count - 1 of a slice are weighed.
 template <class D>
-RowAhead<sizeof(D)> ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count,
-                             bool writes) {
-  RowAhead<sizeof(D)> ahead;
+RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count, bool writes) {
+  RowAhead ahead;
+  ahead.item = sizeof(D);
   if (!job.fetch_ahead || job.x.along != int64_t(sizeof(D))) return ahead;
   ahead.x = slice.x + (first + count) * job.x.along;
   // What is read once, in order, and for long is seen coming.
