@@ -316,8 +316,9 @@ inline void sampling(SamplingJob& job, nb::handle logits, nb::handle valid,
   job.valid = (bool*)v.array.data;
   job.temperature = (const double*)t.array.data;
   const Kernels& kernels = chosen_kernels();
-  parallel_for(job.rows, job.n + job.draws,
-               [&](int64_t begin, int64_t end) { kernels.sampling(job, begin, end); });
+  parallel_for(
+      job.rows, job.n + job.draws,
+      [&](int64_t begin, int64_t end) { kernels.sampling(job, begin, end); }, Units::uneven);
 }
 
 }  // namespace softmax

@@ -24,11 +24,10 @@ namespace {
 // where it has to be woken for one call alone (benchmarks/NOTES.md).
 constexpr int64_t kOneThread = 1 << 17, kAsleep = 1 << 19;
 bool is_short(int64_t entries) { return entries > kOneThread && entries <= kAsleep; }
-// Entries of a piece of work.  A thread takes half of what is left of a share, within these bounds:
-// at least what is worth fetching, at most what an interrupt can wait for.  Long pieces come first,
-// because rows that wait for the next one do so within a piece, short ones last, so that threads
-// end together.
-constexpr int64_t kShortPiece = 1 << 16, kLongPiece = 1 << 20;
+// Entries of a piece of work.  A thread takes half of what is left of a share, within these bounds.
+// Long pieces come first, because rows that wait for the next one do so within a piece, short ones,
+// just worth fetching, last, so that threads end together.  Of uneven units all pieces are short.
+constexpr int64_t kShortPiece = 1 << 16, kLongPiece = 1 << 22;
 // Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
 constexpr int64_t kKeepLock = 1 << 14;
 
@@ -55,7 +54,8 @@ int threads_for(int64_t entries) {
   return get_num_threads();
 }
 
-void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work) {
+void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work,
+                  Units kind) {
   const int64_t entries = units * std::max<int64_t>(cost, 1);
   if (entries <= kKeepLock) {
     work(0, units);
@@ -67,9 +67,9 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   const auto units_of = [&](int64_t piece) {
     return std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   };
-  const int64_t longest = units_of(kLongPiece),
-                least = threads > 1 ? units_of(kShortPiece) : longest;
-  threads = int(std::min<int64_t>(threads, (units + least - 1) / least));
+  const int64_t longest = units_of(threads > 1 && kind == Units::uneven ? kShortPiece : kLongPiece),
+                shortest = threads > 1 ? units_of(kShortPiece) : longest;
+  threads = int(std::min<int64_t>(threads, (units + shortest - 1) / shortest));
 
   // Each thread begins with a share of its own, always the same for the same work, so that it finds
   // in its caches what it left there; then it helps the others.
@@ -93,7 +93,9 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
         Share& share = shares[size_t((thread + t) % threads)];
         while (!stop) {
           int64_t begin = share.next, end;
-          do end = std::min(share.end, begin + std::clamp((share.end - begin) / 2, least, longest));
+          do
+            end =
+                std::min(share.end, begin + std::clamp((share.end - begin) / 2, shortest, longest));
           while (begin < end && !share.next.compare_exchange_weak(begin, end));
           if (begin >= end) break;
           work(begin, end);

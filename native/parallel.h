@@ -12,9 +12,13 @@ void set_num_threads(int n);
 // How many of them serve work on so many entries.
 int threads_for(int64_t entries);
 
-// Calls work(begin, end) over all of 0 .. units - 1, each unit costing about `cost` entries.  Small
+// Whether each unit of work takes about as long as any other.
+enum class Units { even, uneven };
+
+// Calls work(begin, end) over all of 0 .. units - 1, which cost about `cost` entries each.  Small
 // jobs run at once in the calling thread; long ones release the interpreter lock, use several
 // threads and answer an interrupt (the Python exception is then raised).
-void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work);
+void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work,
+                  Units kind = Units::even);
 
 }  // namespace softmax

@@ -76,8 +76,9 @@ inline void sparse_product(nb::handle starts, nb::handle columns, nb::handle val
   const int64_t work = job.entries * job.width;
   const int64_t units = transposed ? kernels.sparse_groups(job) : job.rows;
   if (units == 0) return;
-  parallel_for(units, work / units + 1,
-               [&](int64_t begin, int64_t end) { kernels.sparse(job, begin, end); });
+  parallel_for(
+      units, work / units + 1, [&](int64_t begin, int64_t end) { kernels.sparse(job, begin, end); },
+      Units::uneven);
 }
 
 // Adds to each of `count` matrices the sum over the rows of their outer products, times a column of

@@ -27,7 +27,7 @@ struct Summing {
   }
 };
 
-// Logarithms are given a map of their own only to be streamed, with no temperature (table.inl).
+// Whether a map serves only what is streamed, with no temperature: that of logarithms (table.inl).
 template <class Map>
 constexpr bool kOnlyStreamed = false;
 template <class T>
@@ -89,7 +89,9 @@ class Batch {
       sum_others();
     }
     if (job_.notes) lanes_.note(*job_.notes, first_);
-    if (job_.op == Op::softmax)
+    if constexpr (kOnlyStreamed<Map>)
+      shift_rows(outgoing);
+    else if (job_.op == Op::softmax)
       scale_rows(outgoing);
     else if (job_.op == Op::log_softmax)
       shift_rows(outgoing);
@@ -240,9 +242,9 @@ class Batch {
       else
         sum_rows(frames, any, beside_of);
     };
-    // Of 16 bits nothing waits.
+    static_assert(!(kWidens && kOnlyStreamed<Map>));  // of 16 bits nothing waits
     if constexpr (!kOnlyStreamed<Map>)
-      if (!outgoing) sum([&](int r) INLINE_LAMBDA { return ahead(r); });
+      if (kWidens || !outgoing) sum([&](int r) INLINE_LAMBDA { return ahead(r); });
     if constexpr (!kWidens)
       if (outgoing) {
         if (n_ > 2 * group && outgoing->obstructs(x(0)))
@@ -316,8 +318,7 @@ class Batch {
     outgoing.count = count_;
   }
 
-  template <class Map>
-  void scale_rows(Outgoing<T, Map>* outgoing) {
+  void scale_rows(Outgoing<T, Scale<T>>* outgoing) {
     group<T, K> factors, factors_lo, equal_to, tops;
     ScaleLanes<T> scale[K];
     lanes_.scales(job_.notes, first_, scale);
@@ -326,11 +327,10 @@ class Batch {
     const Numbers factor(factors), factor_lo(factors_lo), equal(equal_to), top(tops);
     const auto of_row = [&](int r) { return Scale<T>{factor[r], factor_lo[r], equal[r], top[r]}; };
     const auto exponentials = [&](int r) { return kept(r); };
-    if constexpr (std::is_same_v<Map, Scale<T>>)
-      if (outgoing) {
-        for (int r = 0; r < count_; ++r) outgoing->map[r] = of_row(r);
-        return postpone(*outgoing, exponentials);
-      }
+    if (outgoing) {
+      for (int r = 0; r < count_; ++r) outgoing->map[r] = of_row(r);
+      return postpone(*outgoing, exponentials);
+    }
     for (int r = 0; r < count_; ++r) scale_row(exponentials(r), y(r), n_, of_row(r));
   }
 
@@ -342,14 +342,15 @@ class Batch {
     EACH hi.v[k] = shift[k].log, lo.v[k] = shift[k].log_lo;
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
-    if constexpr (std::is_same_v<Map, Shift<T>>)
-      if (outgoing) {
-        for (int r = 0; r < count_; ++r) outgoing->map[r] = {max[r], log[r], log_lo[r]};
-        return postpone(*outgoing, [&](int r) { return x(r); });
+    if constexpr (kOnlyStreamed<Map>) {
+      for (int r = 0; r < count_; ++r) outgoing->map[r] = {max[r], log[r], log_lo[r]};
+      postpone(*outgoing, [&](int r) { return x(r); });
+    } else {
+      for (int r = 0; r < count_; ++r) {
+        const Inverse<T> scale = {inverse[r], inverse_lo[r], Tempered};
+        log_softmax_row<Tempered>(x(r), y(r), n_, max[r], scale, log[r], log_lo[r]);
       }
-    for (int r = 0; r < count_; ++r)
-      log_softmax_row<Tempered>(x(r), y(r), n_, max[r],
-                                Inverse<T>{inverse[r], inverse_lo[r], Tempered}, log[r], log_lo[r]);
+    }
   }
 
   void store_logsumexps() {
@@ -377,11 +378,11 @@ bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Ma
 
 template <class D, class T, class Map = Scale<T>>
 void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing = nullptr) {
-  const bool alone = count <= 2, tempered = job.temperature.data;
+  const bool together = count > 2, tempered = job.temperature.data;
   bool done = false;
-  if (!alone && !tempered) done = run_ordinary_batch<false, D>(job, first, count, outgoing);
+  if (together && !tempered) done = run_ordinary_batch<false, D>(job, first, count, outgoing);
   if constexpr (!kOnlyStreamed<Map>)
-    if (!alone && tempered) done = run_ordinary_batch<true, D>(job, first, count, outgoing);
+    if (together && tempered) done = run_ordinary_batch<true, D>(job, first, count, outgoing);
   if (done) return;
   if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);

@@ -19,8 +19,8 @@ INLINE int64_t padded(int64_t n) {
   return (n + group - 1) / group * group + kWidth<T>;
 }
 
-// Calls f for the `rest` entries from i in as few vectors as hold them, at most K; in all K where
-// that is more than four and more than half are needed.
+// Calls f for the `rest` entries from i in as few vectors as hold them, up to four; if these are
+// not enough, in all eight, of which the last may be empty.
 template <int K, class T, class F>
 INLINE void for_rest(int64_t i, int rest, F f) {
   constexpr int less = K > 4 ? K / 2 : K - 1, most = less * kWidth<T>;
@@ -31,7 +31,7 @@ INLINE void for_rest(int64_t i, int rest, F f) {
 }
 
 // Calls f(size, offset, count) with a constant number of vectors, an integral_constant: full
-// groups, then the rest, of which the last vector may be partial.
+// groups, then the rest, of which the last vectors may be partial or empty.
 template <class T, class F>
 INLINE void for_groups(int64_t n, F f) {
   constexpr int K = kGroup<T>, W = kWidth<T>;
@@ -44,6 +44,7 @@ INLINE void for_groups(int64_t n, F f) {
 template <class T, class Rest, class F>
 INLINE void for_groups(int64_t n, Rest rest, F f) {
   constexpr int K = kGroup<T>, W = kWidth<T>, R = Rest::value;
+  static_assert(R < 0 || K <= 4);  // where for_rest takes as few
   if constexpr (R < 0) return for_groups<T>(n, f);
   int64_t i = 0;
   for (; i + K * W <= n; i += K * W) f(std::integral_constant<int, K>(), i, K * W);

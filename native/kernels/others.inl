@@ -1,8 +1,8 @@
 // A tile's sums of all but the largest entries, where one takes so much that the others are lost in
 // the sum of all.
 
-// Of any tile the entries but the largest of each column, and what is so far below as to add
-// nothing to its sum.  What seldom happens is not compiled for each kind of tile.
+// Of any tile, which row_of knows, the entries but the largest of each column, and what is so far
+// below as to add nothing to its sum.  What seldom happens is not compiled for each kind of tile.
 template <class T, int K>
 struct Others {
   const void* const tile;
@@ -33,7 +33,8 @@ INLINE vec<double> power_of_two(vec<double> n) {
 // The sums of all but the largest entries where these do not show in the sums of all: the same
 // steps without them, in frames of their own.  False if one is out of the ordinary.
 template <class T, int K, bool Tempered>
-bool sum_without_largest(const Others<T, K>& others, SliceLanes<T, K, Tempered>& lanes) {
+__attribute__((noinline)) bool sum_without_largest(const Others<T, K>& others,
+                                                   SliceLanes<T, K, Tempered>& lanes) {
   constexpr int M = kWide<T, K>;
   const vec<double> headroom = splat(double(exp_constants<T>::headroom));
   const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());

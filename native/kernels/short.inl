@@ -312,7 +312,7 @@ bool turn(const Job& job, const T* x, int64_t first, T* turned, SliceLanes<T, K,
 }
 
 // What is fetched while a tile from slice `first` on is summed: what is stored behind it, and where
-// its results go.  Rows of 16 bits take as many bytes as those of T, of which they are fewer.
+// its results go: as many bytes a step as a row of this tile has, as it is stored.
 template <int K, class T>
 Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result) {
   const int64_t item = item_size(job.dtype), step = K * kWidth<T> * item / int64_t(sizeof(T));

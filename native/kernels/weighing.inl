@@ -219,7 +219,7 @@ INLINE int64_t pairs_of(int64_t rest) {
 }
 
 // What to fetch while a row is weighed, which leaves the memory idle: what is behind it and the
-// place of its results, each of `item` bytes.  Null where they are near anyway.
+// place of its results, `item` bytes an entry.  Null where they are near anyway.
 struct RowAhead {
   const char *x = nullptr, *beside = nullptr, *result = nullptr;
   int64_t item = 0;
@@ -310,8 +310,8 @@ const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count
 template <class D>
 RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t count, bool writes) {
   RowAhead ahead;
-  ahead.item = sizeof(D);
   if (!job.fetch_ahead || job.x.along != int64_t(sizeof(D))) return ahead;
+  ahead.item = sizeof(D);
   ahead.x = slice.x + (first + count) * job.x.along;
   // What is read once, in order, and for long is seen coming.
   if (count <= kNearRow && job.second.along == int64_t(sizeof(D)))
