@@ -106,9 +106,9 @@ struct Job {
   }
 };
 
-// Slices of a bundle: rows for whose sums one vector has lanes (losses add up as many as a tile of
-// short rows has), columns enough to fill cache lines.
-inline constexpr int64_t kBatch = 16, kColumns = 64;
+// Slices of a bundle: rows for whose sums one vector has lanes, or two of short floats (losses add
+// up as many as a tile of short rows has); columns enough to fill cache lines.
+inline constexpr int64_t kBatch = 16, kLargeBatch = 2 * kBatch, kColumns = 64;
 
 // Entries of a slice are reduced in chunks of this many, whatever the threads: part of the
 // definition of the result's bits.

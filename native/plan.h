@@ -100,6 +100,8 @@ class Plan {
   static constexpr int64_t kFewSlices = 8;
   // The longest rows that are turned into columns.
   static constexpr int64_t kShortRow = 128;
+  // The longest rows of a large batch.
+  static constexpr int64_t kLargeBatchRow = 200;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.
   static constexpr int64_t kShortStrip = 256;
 
@@ -120,6 +122,7 @@ class Plan {
   // Of batches: losses of short rows are added up for as many as tiles have.
   int64_t rows_of_bundle(bool short_rows) const {
     if (adds_up && short_rows) return kColumns;
+    if (job.dtype == DType::f32 && job.n <= kLargeBatchRow && !adds_up) return kLargeBatch;
     return job.n <= kBatchRow || job.op == Op::logsumexp ? kBatch : kBatch / 2;
   }
 

@@ -4,13 +4,15 @@
 // waiting.
 
 // The totals of all rows, one to a lane.
+template <int Rows>
 INLINE void totals_of(const vec<double>* rows, vec<double>* sum, vec<double>*) {
   constexpr int W = kWidth<double>;
-  for (int j = 0; j < kBatch / W; ++j) sum[j] = fold_each(rows + j * W, kSum);
+  for (int j = 0; j < Rows / W; ++j) sum[j] = fold_each(rows + j * W, kSum);
 }
+template <int Rows>
 INLINE void totals_of(const Pair* rows, vec<double>* sum, vec<double>* low) {
   constexpr int W = kWidth<double>;
-  for (int r = 0; r < kBatch; ++r) sum[r / W][r % W] = rows[r].hi, low[r / W][r % W] = rows[r].lo;
+  for (int r = 0; r < Rows; ++r) sum[r / W][r % W] = rows[r].hi, low[r / W][r % W] = rows[r].lo;
 }
 
 // Sums a row's exponentials and does what else there is to do.
@@ -33,10 +35,10 @@ constexpr bool kOnlyStreamed = false;
 template <class T>
 constexpr bool kOnlyStreamed<Shift<T>> = true;
 
-// Some of a bundle's rows, sixteen at most.
-template <class D, class T, bool Tempered>
+// Some of a bundle's rows, so many at most.
+template <class D, class T, bool Tempered, int Rows>
 class Batch {
-  static constexpr int W = kWidth<T>, K = kBatch / W;
+  static constexpr int W = kWidth<T>, K = Rows / W;
   // 16-bit rows, and rows with a mask, pass through a scratch row.
   static constexpr bool kWidens = !std::is_same_v<D, T>;
   // Of floats, as for long rows, the largest entry shows while exponentials are made.
@@ -52,11 +54,11 @@ class Batch {
         count_(count),
         n_(job.n),
         room_(padded<T>(n_)),
-        rows_(std::min(kBatch, job.bundle)),
+        rows_(std::min<int64_t>(Rows, job.bundle)),
         staged_(kWidens || job.where.data ? scratch<T>(rows_ * room_) : nullptr) {
     // In whole vectors: where a row would begin that does not exist nobody asks.
-    for (int r = 0; r < kBatch; ++r) source_[r] = start_of(job, job.x, first + r);
-    for (int r = 0; r < kBatch; ++r) result_[r] = start_of(job, job.y, first + r);
+    for (int r = 0; r < Rows; ++r) source_[r] = start_of(job, job.x, first + r);
+    for (int r = 0; r < Rows; ++r) result_[r] = start_of(job, job.y, first + r);
     if (staged_)
       for (int r = 0; r < count; ++r)
         stage<D>(job, slice_at(job, first + r), 0, n_, staged_ + r * room_);
@@ -116,12 +118,12 @@ class Batch {
   const int64_t n_, room_, rows_;  // entries, with room for whole groups, and rows of a batch
   Frames frames_;
   T* staged_;  // or null where entries are taken as they lie
-  const char* source_[kBatch];
-  char* result_[kBatch];
+  const char* source_[Rows];
+  char* result_[Rows];
   T* kept_;
   SliceLanes<T, K, Tempered> lanes_;
-  typename Sums<T>::Condensed sums_[kBatch];
-  vec<T> largest_[kBatch];  // the largest entry of each row is among these lanes
+  typename Sums<T>::Condensed sums_[Rows];
+  vec<T> largest_[Rows];  // the largest entry of each row is among these lanes
 
   INLINE const T* x(int r) const { return staged_ ? staged_ + r * room_ : (const T*)source_[r]; }
   INLINE D* y(int r) const { return (D*)result_[r]; }
@@ -143,7 +145,7 @@ class Batch {
 
   // What is known of each row, one to a lane, as numbers.
   struct Numbers {
-    alignas(64) T of[kBatch];
+    alignas(64) T of[Rows];
     explicit Numbers(const group<T, K>& lanes) { EACH store(of + k * W, lanes.v[k]); }
     T operator[](int r) const { return of[r]; }
   };
@@ -156,19 +158,19 @@ class Batch {
 
   // The lanes of a batch's rows that do not exist follow the first.
   bool find_frames(bool streams) {
-    vec<T> largest[kBatch];
+    vec<T> largest[Rows];
     if (frames_ == Frames::common) {
       take_common_frame();
       return true;
     }
     if (frames_ == Frames::guessed) {
-      _Pragma("GCC unroll 16") for (int r = 0; r < kBatch; ++r) largest[r] =
+      _Pragma("GCC unroll 16") for (int r = 0; r < Rows; ++r) largest[r] =
           load(x(r < count_ ? r : 0));
       lanes_.max = largest_of_each(largest);
     } else {
       for (int r = 0; r < count_; ++r)
         largest[r] = n_ >= kLongRow ? largest_lanes_of_long(x(r), n_) : largest_lanes(x(r), n_);
-      std::fill(largest + count_, largest + kBatch, largest[0]);
+      std::fill(largest + count_, largest + Rows, largest[0]);
       lanes_.max = largest_of_each(largest);
     }
     if (!set_temperatures(job_, first_, lanes_)) return false;
@@ -206,7 +208,7 @@ class Batch {
   }
 
   bool find_max() {
-    for (int r = count_; r < kBatch; ++r) largest_[r] = largest_[0];
+    for (int r = count_; r < Rows; ++r) largest_[r] = largest_[0];
     return lanes_.find_max(largest_of_each(largest_));
   }
 
@@ -253,8 +255,8 @@ class Batch {
           sum([&](int r) INLINE_LAMBDA { return passing<0>(r, *outgoing); });
         outgoing->deliver(count_);
       }
-    std::fill(sums_ + count_, sums_ + kBatch, sums_[0]);
-    totals_of(sums_, lanes_.sum, lanes_.sum_lo);
+    std::fill(sums_ + count_, sums_ + Rows, sums_[0]);
+    totals_of<Rows>(sums_, lanes_.sum, lanes_.sum_lo);
   }
 
   // Row by row its exponentials and, beside those of the next, which keep other units busy, their
@@ -301,7 +303,9 @@ class Batch {
   // Exponentials that wait have two places by turns, each with a vector of room before it.
   template <class Map>
   T* place_of_kept(Outgoing<T, Map>* outgoing) const {
-    const int64_t room = (job_.op == Op::softmax ? rows_ : 2) * room_;
+    // The same for all batches of a job, the last of which may be a small one.
+    const int64_t rows = std::min(kLargeBatch, job_.bundle);
+    const int64_t room = (job_.op == Op::softmax ? rows : 2) * room_;
     if (!outgoing) return scratch<T, Kept>(room);
     T* first = scratch<T, Kept>(2 * (W + room)) + W;
     return outgoing->from[0] == first ? first + room + W : first;
@@ -361,9 +365,9 @@ class Batch {
   }
 };
 
-template <bool Tempered, class D, class T, class Map>
+template <bool Tempered, int Rows, class D, class T, class Map>
 bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing) {
-  Batch<D, T, Tempered> batch(job, first, count);
+  Batch<D, T, Tempered, Rows> batch(job, first, count);
   bool done = false;
   for (Frames frames : {Frames::common, Frames::guessed, Frames::exact}) {
     if (done || !batch.offers(frames)) continue;
@@ -376,13 +380,26 @@ bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Ma
   return true;
 }
 
+// Whether there is code for large batches: floats of which one vector holds those of sixteen rows.
+template <class D>
+constexpr bool kLarge = std::is_same_v<D, float> && kWidth<float> == kBatch;
+
 template <class D, class T, class Map = Scale<T>>
 void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgoing = nullptr) {
   const bool together = count > 2, tempered = job.temperature.data;
+  const bool large = kLarge<D> && count > kBatch && !tempered;
+  if (count > kBatch && !large) {
+    run_batch<D>(job, first, kBatch, outgoing);
+    return run_batch<D>(job, first + kBatch, count - int(kBatch), outgoing);
+  }
   bool done = false;
-  if (together && !tempered) done = run_ordinary_batch<false, D>(job, first, count, outgoing);
+  if (together && !tempered && !large)
+    done = run_ordinary_batch<false, kBatch, D>(job, first, count, outgoing);
+  if constexpr (kLarge<D>)
+    if (large) done = run_ordinary_batch<false, kLargeBatch, D>(job, first, count, outgoing);
   if constexpr (!kOnlyStreamed<Map>)
-    if (together && tempered) done = run_ordinary_batch<true, D>(job, first, count, outgoing);
+    if (together && tempered)
+      done = run_ordinary_batch<true, kBatch, D>(job, first, count, outgoing);
   if (done) return;
   if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
@@ -394,7 +411,7 @@ class StreamedBatches {
   const Job& job_;
 
  public:
-  static constexpr int kTogether = kBatch;  // rows that are summed at a time
+  static constexpr int kTogether = kLargeBatch;  // rows that are summed at a time
   Outgoing<T, Map> outgoing;
 
   explicit StreamedBatches(const Job& job) : job_(job) {}

@@ -231,7 +231,7 @@ class Losses {
   int64_t at_once(int64_t bundle) const {
     const bool turned = softmax_.traversal == Traversal::short_rows;
     const bool batched = softmax_.traversal == Traversal::batches;
-    return turned ? short_tile<T>(softmax_.n) : batched ? std::min(bundle, kBatch) : bundle;
+    return turned ? short_tile<T>(softmax_.n) : batched ? std::min(bundle, kLargeBatch) : bundle;
   }
 
   void run(int64_t first, int count, double* losses) {
@@ -285,8 +285,8 @@ class StreamedRowLosses {
   Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
   // Entries of labels that are still to be mended when the rows that wait are delivered.
   int waiting_ = 0;
-  T* place_[kBatch];
-  T gradient_[kBatch];
+  T* place_[kLargeBatch];
+  T gradient_[kLargeBatch];
 
   void mend_delivered() {
     for (int r = 0; r < waiting_; ++r) outgoing_.rest.put(place_[r], gradient_[r]);

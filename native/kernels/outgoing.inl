@@ -42,9 +42,9 @@ struct Outgoing {
   bool near = false;  // their results lie in the caches: stored, not streamed
   int64_t n = 0;
   // What results are made of: entries, or exponentials, which are ours.
-  std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kBatch] = {};
-  T* y[kBatch];
-  Map map[kBatch];
+  std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kLargeBatch] = {};
+  T* y[kLargeBatch];
+  Map map[kLargeBatch];
   LineEnd<T> rest;
 
   // Rows this long are not worth a look at each of their entries for the sake of one.
