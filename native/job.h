@@ -44,7 +44,7 @@ struct Operand {
 enum class Traversal {
   rows,        // slice by slice; entries that are not contiguous floats pass through a scratch row
   short_rows,  // contiguous slices of about a hundred entries at most, turned into columns and back
-  batches,     // sixteen or eight contiguous slices at a time, unless they are long
+  batches,     // 8 to 32 contiguous slices at a time, unless they are long
   columns,     // many neighbouring slices at once, for an axis that is not the contiguous one
   // the same for operations with something beside the entries
   short_strips,
@@ -120,9 +120,9 @@ inline constexpr int64_t kShortNarrowRow = 60;
 // Longer columns would not fit a strip and its exponentials in 1 MiB.
 inline constexpr int64_t kLongStrip = 4096;
 
-// The longest rows of a batch of sixteen; those of eight have up to twice as many entries.  Longer
-// ones have enough work of their own to hide what is done once a row, and a batch of them would
-// leave the cache.
+// The longest rows of a batch of kBatch; those of half as many have up to twice as many entries.
+// Longer ones have enough work of their own to hide what is done once a row, and a batch of them
+// would leave the cache.
 inline constexpr int64_t kBatchRow = 2048;
 
 // What the map over a slice needs to know of it.

@@ -1,7 +1,7 @@
-// The batch traversal: sixteen contiguous rows at a time.  Each row is reduced and mapped by
-// itself, but what is done once a row (its frame, the correction of its sum, divisions, logarithms)
-// is done for the sixteen together: for rows up to a few thousand entries that is most of the
-// waiting.
+// The batch traversal: sixteen contiguous rows at a time, or 32 short ones.  Each row is reduced
+// and mapped by itself, but what is done once a row (its frame, the correction of its sum,
+// divisions, logarithms) is done for all of them together: for rows up to a few thousand entries
+// that is most of the waiting.
 
 // The totals of all rows, one to a lane.
 template <int Rows>
@@ -35,7 +35,7 @@ constexpr bool kOnlyStreamed = false;
 template <class T>
 constexpr bool kOnlyStreamed<Shift<T>> = true;
 
-// Some of a bundle's rows, so many at most.
+// Some of a bundle's rows, `Rows` at most.
 template <class D, class T, bool Tempered, int Rows>
 class Batch {
   static constexpr int W = kWidth<T>, K = Rows / W;
@@ -380,7 +380,8 @@ bool run_ordinary_batch(const Job& job, int64_t first, int count, Outgoing<T, Ma
   return true;
 }
 
-// Whether there is code for large batches: floats of which one vector holds those of sixteen rows.
+// Whether there is code for large batches: of floats, where one vector has a lane for each of
+// sixteen rows.  Elsewhere, and with temperatures, they are taken apart.
 template <class D>
 constexpr bool kLarge = std::is_same_v<D, float> && kWidth<float> == kBatch;
 
