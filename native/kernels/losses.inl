@@ -142,6 +142,7 @@ class WidenedLosses {
     rows.dtype = DType::f32;
     rows.dims = 1;
     rows.fetch_ahead = rows.fetch_results = rows.stream = false;
+    rows.bundle = std::min(rows.bundle, kBatch);  // no more are batched: see at_once
     if (rows.traversal == Traversal::columns && rows.n <= kShortNarrowRow)
       rows.traversal = Traversal::short_rows;
     else if (rows.traversal != Traversal::short_rows)
