@@ -67,8 +67,11 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
   const auto units_of = [&](int64_t piece) {
     return std::max<int64_t>(1, piece / std::max<int64_t>(cost, 1));
   };
-  const int64_t longest = units_of(threads > 1 && kind == Units::uneven ? kShortPiece : kLongPiece),
-                shortest = threads > 1 ? units_of(kShortPiece) : longest;
+  const int64_t shortest = units_of(threads > 1 ? kShortPiece : kLongPiece),
+                longest = kind == Units::uneven ? shortest : units_of(kLongPiece);
+  const auto end_of_piece = [&](int64_t begin, int64_t end) {
+    return std::min(end, begin + std::clamp((end - begin) / 2, shortest, longest));
+  };
   threads = int(std::min<int64_t>(threads, (units + shortest - 1) / shortest));
 
   // Each thread begins with a share of its own, always the same for the same work, so that it finds
@@ -92,11 +95,9 @@ void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t,
       for (int t = 0; t < threads; ++t) {
         Share& share = shares[size_t((thread + t) % threads)];
         while (!stop) {
-          int64_t begin = share.next, end;
-          do
-            end =
-                std::min(share.end, begin + std::clamp((share.end - begin) / 2, shortest, longest));
-          while (begin < end && !share.next.compare_exchange_weak(begin, end));
+          int64_t begin = share.next, end = end_of_piece(begin, share.end);
+          while (begin < end && !share.next.compare_exchange_weak(begin, end))
+            end = end_of_piece(begin, share.end);
           if (begin >= end) break;
           work(begin, end);
           if (thread == 0 && clock::now() - asked > std::chrono::milliseconds(100)) {
