@@ -14,7 +14,8 @@ struct Rows {
 // What happens while the rows of a tile of T are summed, where D is stored.
 template <class D, class T = D>
 struct Meanwhile {
-  Rows<D> next;            // entries of the next tile
+  Rows<D> near;            // entries of this tile that come soon, where they cross lines
+  Rows<D> next;            // those of the next tile
   Rows<D> result;          // where results go
   Delivery<T> outgoing{};  // what is streamed
   int64_t room = 0;        // as Job::room
@@ -36,6 +37,15 @@ INLINE void fetch_entries(const void* p, int64_t bytes, bool first_level) {
 // Rows of a tile are far apart, so that the hardware does not see them coming: so many ahead are
 // fetched.
 constexpr int64_t kRowsAhead = 20;
+
+// A vector that crosses two lines waits long for both if the first-level cache lacks them: where
+// rows begin within lines, those so many ahead are fetched from the second level.
+constexpr int64_t kRowsNear = 5;
+
+template <class D>
+INLINE void fetch_near(const Rows<D>& near, int64_t i, int64_t bytes) {
+  if (near.first) fetch_lines<false, 3>(near[i], bytes);
+}
 
 // Whether the first-level cache has `room` for so many of these columns of D.
 template <class D>
@@ -116,7 +126,7 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
   // Copies, which no store can change.
   const Columns tile = of;
-  const auto next = tile.meanwhile.next, result = tile.meanwhile.result;
+  const auto near = tile.meanwhile.near, next = tile.meanwhile.next, result = tile.meanwhile.result;
   const Delivery<T> outgoing = tile.meanwhile.outgoing;
   const Frame<T, K> frame = lanes.frame;
   const int count = lanes.count;
@@ -136,6 +146,7 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
                                          : tile.template row<K>(i, count);
     if constexpr (Looks) EACH top.v[k] = larger(v.v[k], top.v[k]);
     const group<T, K> e = exp_scaled<false, Tempered>(v, frame);
+    if constexpr (!Keep || Looks) fetch_near(near, i, bytes);
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
       if (ahead < tile.n)
@@ -189,9 +200,11 @@ void scale_columns(const Tile<D, T>& tile, int count, const ScaleLanes<T>* scale
 template <bool Streams, class D, class T, int K, bool Tempered>
 void exp_columns(const Tile<D, T>& tile, const SliceLanes<T, K, Tempered>& lanes,
                  const ScaleLanes<T>* scale) {
+  const Rows<D> near = tile.meanwhile.near;
   D* y = tile.y;
   for (int64_t i = 0; i < tile.n; ++i, y += tile.y_step) {
     tile.template fetch_beyond<K>(i);
+    fetch_near(near, i, K * kWidth<T> * int64_t(sizeof(D)));
     group<T, K> e = tile.template row<K>(i, lanes.count), p;
     e = exp_scaled<false, Tempered>(e, lanes.frame);
     EACH p.v[k] = scale[k](e.v[k]);
@@ -321,6 +334,7 @@ bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_
       Tile<D, T> copy = tile;
       copy.x = tile.kept, copy.x_step = K * kWidth<T>;
       copy.kept = nullptr, copy.where = nullptr, copy.shift = nullptr;
+      copy.meanwhile.near = {};
       sum_columns<false, false>(copy, lanes);
       return finish_tile(job, copy, lanes, first);
     }
@@ -352,6 +366,9 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.where_next = job.where.stride[job.dims - 1];
     }
     tile.meanwhile.room = job.room;
+    if (x_step > columns && (uintptr_t(slice.x) | uintptr_t(job.x.along)) % 64 != 0 &&
+        (std::is_same_v<D, T> || job.op != Op::log_softmax))
+      tile.meanwhile.near = {tile.x + kRowsNear * x_step, x_step};
     if (job.fetch_ahead && (i + count) % job.run != 0)
       tile.meanwhile.next = {tile.x + count, x_step};
     if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};
