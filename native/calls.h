@@ -45,14 +45,15 @@ inline void run(const Job& job) {
 // Arrays of fewer bytes are near: in the second-level cache of any processor of today.
 inline constexpr int64_t kNear = 1 << 18;
 
-// Whether results exceed the last-level cache and lie where they may be written past it.
+// Whether entries and results exceed the last-level cache together, and results lie where they may
+// be written past it.
 inline bool streams(const Job& job) {
   if (job.op == Op::logsumexp) return false;  // one for each slice
   // What is streamed has to lie where its type may.
   const int64_t item = item_size(job.dtype);
   bool aligned = uintptr_t(job.y.data) % uintptr_t(item) == 0;
   for (int d = 0; d < job.dims; ++d) aligned &= job.y.stride[d] % item == 0;
-  return aligned && job.n * job.slices * item > int64_t(last_level_cache());
+  return aligned && 2 * job.n * job.slices * item > int64_t(last_level_cache());
 }
 
 // Call when the plan has all its operands.
@@ -69,7 +70,10 @@ inline const Job& settled(Plan& plan) {
   // entries, unless results are first touched when all entries are near.
   const bool late = job.op == Op::log_softmax &&
                     (job.traversal == Traversal::rows || job.traversal == Traversal::batches);
-  job.fetch_results = job.op != Op::logsumexp && (late || 4 * bytes > int64_t(last_level_cache()));
+  const bool far = 4 * bytes > int64_t(last_level_cache());
+  job.fetch_results = job.op != Op::logsumexp && (late || far);
+  job.waits = plan.gains_by_waiting(!far || job.overwrites());
+  job.repeats = bytes > int64_t(last_level_cache()) && roomy_first_level();  // NOTES, too
   return job;
 }
 

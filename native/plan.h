@@ -84,6 +84,7 @@ class Plan {
         job.traversal = Traversal::short_rows, job.bundle = kColumns;
       else if (job.slices > 2 && fits_batch())
         job.traversal = Traversal::batches, job.bundle = rows_of_bundle(short_rows);
+      if (short_rows && adds_up && job.traversal == Traversal::batches) job.stream = false;
     } else if (job.x.stride[job.dims - 1] == item && job.y.stride[job.dims - 1] == item &&
                job.shape[job.dims - 1] >= kFewSlices) {
       job.traversal = Traversal::columns;
@@ -93,6 +94,13 @@ class Plan {
       const int64_t line = 64 / item, past = int64_t(uintptr_t(lines) % 64) / item;
       if (job.run > job.bundle) job.lead = past % line;
     }
+  }
+
+  // Whether results that lie `near` gain if they wait for the next batch to be summed: those of
+  // longer rows of floats, unless they are few (benchmarks/NOTES.md).
+  bool gains_by_waiting(bool near) const {
+    return near && job.dtype == DType::f32 && job.n >= (adds_up ? 512 : 200) &&
+           job.slices > 2 * kBatch;
   }
 
  private:
@@ -112,11 +120,11 @@ class Plan {
   }
 
   // Where the first-level cache is small, floats are better off in batches from fewer entries on;
-  // what is streamed gains less, and gradients of losses nothing (benchmarks/NOTES.md).
+  // what is streamed gains less, and gradients of losses, whose labels are mended, are better not
+  // streamed (benchmarks/NOTES.md).
   bool better_in_batches() const {
-    const bool streams = job.stream && !job.overwrites();
-    return job.dtype == DType::f32 && job.n >= (streams ? 96 : 64) && !(streams && adds_up) &&
-           !roomy_first_level();
+    const bool streams = job.stream && !job.overwrites() && !adds_up;
+    return job.dtype == DType::f32 && job.n >= (streams ? 80 : 64) && !roomy_first_level();
   }
 
   // Of batches: losses of short rows are added up for as many as tiles have.

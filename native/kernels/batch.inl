@@ -406,16 +406,24 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }
 
-// Batches whose results exceed the caches.
+// Whether results of batches are written while the next one is summed: what is streamed, and with
+// registers for both what lies near.  A row that waits fills a vector at least.
+template <class T>
+bool results_wait(const Job& job) {
+  return job.traversal == Traversal::batches && job.n >= kWidth<T> &&
+         (job.stream || (job.waits && kVectorBytes == 64));
+}
+
+// Batches whose results wait.
 template <class T, class Map>
-class StreamedBatches {
+class WaitingBatches {
   const Job& job_;
 
  public:
   static constexpr int kTogether = kLargeBatch;  // rows that are summed at a time
   Outgoing<T, Map> outgoing;
 
-  explicit StreamedBatches(const Job& job) : job_(job) {}
+  explicit WaitingBatches(const Job& job) : job_(job) { outgoing.near = !job.stream; }
 
   void run(int64_t first, int count) { run_batch<T, T>(job_, first, count, &outgoing); }
 };

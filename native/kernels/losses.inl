@@ -277,9 +277,9 @@ class StreamedShortLosses {
   void settle() { outgoing_.settle(); }
 };
 
-// `Rows`: StreamedBatches, or LongRows.
+// `Rows`: WaitingBatches, or LongRows.
 template <class T, class Rows>
-class StreamedRowLosses {
+class WaitingRowLosses {
   const LossJob& job_;
   Job softmax_;
   Rows rows_;
@@ -295,7 +295,7 @@ class StreamedRowLosses {
   }
 
  public:
-  explicit StreamedRowLosses(const LossJob& job)
+  explicit WaitingRowLosses(const LossJob& job)
       : job_(job), softmax_(job.softmax), rows_(softmax_) {}
 
   int64_t at_once(int64_t bundle) const { return bundle; }
@@ -352,13 +352,14 @@ void run_losses(const LossJob& job, int64_t begin, int64_t end) {
     if (!job.labels || job.smoothing != 0) return run_losses_by<WidenedLosses<D>>(job, begin, end);
   } else {
     const Job& softmax = job.softmax;
-    if (softmax.op == Op::softmax && softmax.stream && job.labels && job.all_count &&
+    const bool waits = results_wait<T>(softmax);
+    if (softmax.op == Op::softmax && (softmax.stream || waits) && job.labels && job.all_count &&
         job.smoothing == 0) {
-      if (softmax.traversal == Traversal::batches)
-        return run_losses_by<StreamedRowLosses<T, StreamedBatches<T, Scale<T>>>>(job, begin, end);
+      if (waits)
+        return run_losses_by<WaitingRowLosses<T, WaitingBatches<T, Scale<T>>>>(job, begin, end);
       if constexpr (sizeof(T) == 4)
         if (runs_long_rows(softmax, end - begin))
-          return run_losses_by<StreamedRowLosses<T, LongRows<Scale<T>, false>>>(job, begin, end);
+          return run_losses_by<WaitingRowLosses<T, LongRows<Scale<T>, false>>>(job, begin, end);
       if (softmax.traversal == Traversal::short_rows && softmax.n > kShortest)
         return run_losses_by<StreamedShortLosses<T>>(job, begin, end);
     }

@@ -61,12 +61,10 @@ inline bool are_plain_rows(const Job& job) {
   return job.dtype == DType::f32 && !job.where.data && job.x.along == item && job.y.along == item;
 }
 
-// Whether their results are streamed past the caches, too.
-inline bool streams_rows(const Job& job) { return job.stream && are_plain_rows(job); }
-
-// Whether slices of several chunks compute all exponentials again and stream the results: that
-// takes less than a third trip to memory.
-inline bool streams_chunks(const Job& job) { return job.n > kChunk && streams_rows(job); }
+// Whether slices of several chunks compute all exponentials again and stream the results.
+inline bool streams_chunks(const Job& job) {
+  return job.n > kChunk && job.stream && job.repeats && are_plain_rows(job);
+}
 
 // Whether a slice of several chunks keeps its exponentials in the result, each chunk in its own
 // frame, until the sum is known. A chunk that needs its entries again finds them untouched.

@@ -27,13 +27,11 @@ static void run(const Job& job, int64_t begin, int64_t end) {
     using D = decltype(d);
     using T = decltype(t);
     if constexpr (std::is_same_v<D, T>) {
-      // A streamed row fills a vector at least.
-      if (job.stream && job.traversal == Traversal::batches && job.n >= kWidth<T>) {
-        if (job.op == Op::softmax)
-          return stream_rows<StreamedBatches<T, Scale<T>>>(job, begin, end);
+      if (results_wait<T>(job)) {
+        if (job.op == Op::softmax) return stream_rows<WaitingBatches<T, Scale<T>>>(job, begin, end);
         // Rows with a mask or a temperature are not as they lie in memory.
         if (job.op == Op::log_softmax && !job.where.data && !job.temperature.data)
-          return stream_rows<StreamedBatches<T, Shift<T>>>(job, begin, end);
+          return stream_rows<WaitingBatches<T, Shift<T>>>(job, begin, end);
       }
       if constexpr (sizeof(T) == 4)
         if (runs_long_rows(job, end - begin))
