@@ -363,14 +363,14 @@ constexpr int64_t short_tile(int64_t n) {
   return vectors_of_tile(n) * kWidth<T>;
 }
 
-// The same in as many vectors as rows of this length want; slices of a tile that is out of the
-// ordinary are worked on one by one.
+// The same in as many vectors as rows of this length, or so few of them, want; slices of a tile
+// that is out of the ordinary are worked on one by one.
 template <class D, class T>
 bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
                     OutgoingTile<T>* outgoing, uint64_t& odd) {
   const auto run = [&](auto tempered) {
     constexpr bool kTempered = decltype(tempered)::value;
-    return vectors_of_tile(job.n) == 4
+    return vectors_of_tile(job.n) == 4 && count > 2 * kWidth<T>
                ? run_turned<4, kTempered>(job, x, y, first, count, outgoing, odd)
                : run_turned<2, kTempered>(job, x, y, first, count, outgoing, odd);
   };
