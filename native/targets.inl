@@ -72,6 +72,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/row_state.inl"
 #include "kernels/rows.inl"
 #include "kernels/slices.inl"
+#include "kernels/near_zero.inl"
 #include "kernels/odd.inl"
 #include "kernels/outgoing.inl"
 #include "kernels/frames.inl"

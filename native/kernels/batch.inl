@@ -359,8 +359,10 @@ class Batch {
 
   void store_logsumexps() {
     group<T, K> result;
-    lanes_.logsumexp(result, [&](int r) { return logsumexp_alone<T>(job_, first_ + r); });
-    const Numbers log(result);
+    const bool settled = lanes_.logsumexp(result);
+    Numbers log(result);
+    if constexpr (sizeof(T) == 4)
+      if (!settled) settle_next_to_zero(job_, first_, count_, log.of);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
   }
 };

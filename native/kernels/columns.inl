@@ -272,7 +272,9 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     write_logarithms(writer, lanes, shift);
   } else if (!job.notes) {
     group<T, K> result;
-    lanes.logsumexp(result, [&](int c) { return logsumexp_alone<T>(job, first + c); });
+    const bool settled = lanes.logsumexp(result);
+    if constexpr (sizeof(T) == 4)
+      if (!settled) settle_next_to_zero(job, first, lanes.count, (float*)result.v);
     write_singles(writer, lanes.count, result);
   }
   return true;

@@ -221,13 +221,16 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
   return state;
 }
 
+// Logarithms of sums of floats that are no further from zero are taken once more in double.
+constexpr double kNextToZero = 0.5;
+
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
   const double result = all.max + log_of_slice<T>(all, others);
-  if (sizeof(T) == 8 || std::fabs(result) > 0.5) return result;
+  if (sizeof(T) == 8 || std::fabs(result) > kNextToZero) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
@@ -328,21 +331,6 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     others += sink.top * relative_scale(sink, entries_state);
     map->log_rest = log1p(splat(others / entries_state.top))[0];
   }
-}
-
-// The result of a logsumexp of one chunk.
-template <class T>
-T logsumexp_alone(const Job& job, int64_t index) {
-  const Slice slice = slice_at(job, index);
-  SliceMap map;
-  with_types(job.dtype, [&](auto d, auto t) {
-    using D = decltype(d);
-    if constexpr (std::is_same_v<decltype(t), T>) {
-      const State state = reduce_slice_chunk<D, T>(job, slice, 0);
-      finish_slice<D, T>(job, slice, &state, &map);
-    }
-  });
-  return T(map.top);
 }
 
 // The notes of a slice, and the factor of its results.

@@ -323,10 +323,9 @@ struct SliceLanes {
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
-  // Near zero the rounding of float exponentials would show: alone(i) is the result of such a
-  // slice.
-  template <class F>
-  void logsumexp(group<T, K>& result, F alone) const {
+  // The logarithms of sums; false if the rounding of float exponentials would show in one, which is
+  // next to zero (near_zero.inl).
+  bool logsumexp(group<T, K>& result) const {
     vec<bits<T>> near{};
     EACH {
       vec<double> m[H], log[H];
@@ -337,12 +336,8 @@ struct SliceLanes {
       narrowed(m, rounded);
       result.v[k] = rounded.v[0];
     }
-    EACH near |= absolute<T>(result.v[k]) <= T(0.5);
-    if (sizeof(T) == 4 && any_set<T>(near))
-      for (int i = 0; i < count; ++i) {
-        T& one = ((T*)result.v)[i];
-        if (std::fabs(one) <= T(0.5)) one = alone(i);
-      }
+    EACH near |= absolute<T>(result.v[k]) <= T(kNextToZero);
+    return sizeof(T) == 8 || !any_set<T>(near);
   }
 };
 
