@@ -73,7 +73,8 @@ inline const Job& settled(Plan& plan) {
   const bool far = 4 * bytes > int64_t(last_level_cache());
   job.fetch_results = job.op != Op::logsumexp && (late || far);
   job.waits = plan.gains_by_waiting(!far || job.overwrites());
-  job.repeats = bytes > int64_t(last_level_cache()) && roomy_first_level();  // NOTES, too
+  // Processors with such first-level caches have quick exponentials.
+  job.repeats = bytes > int64_t(last_level_cache()) && roomy_first_level();
   return job;
 }
 

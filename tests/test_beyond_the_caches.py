@@ -156,7 +156,7 @@ def test_columns_beyond_the_caches(kernels, dtype, function, masked, rows, row_b
 @each_function
 @pytest.mark.parametrize("n", [3, 13, 17, 70])
 def test_rows_of_a_wider_array_beyond_the_caches(kernels, n, function, dtype):
-    """Results of more than 32 MiB are streamed in whole lines, which short rows do not fill."""
+    """Results that exceed the caches are streamed in whole lines, which short rows do not fill."""
     rows = (36 << 20) // (n * np.dtype(dtype).itemsize)
     drawn = np.random.default_rng(0).normal(0, 3, (1000, n + 1)).astype(dtype)
     wide = np.resize(drawn, (rows, n + 1))

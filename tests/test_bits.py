@@ -351,6 +351,67 @@ def test_columns_that_rise_after_their_first_rows(kernels, dtype, length, temper
         assert bits(sm.logsumexp(x, 0)) == bits(np.stack([sm.logsumexp(c) for c in x.T.copy()]))
 
 
+@pytest.mark.parametrize("length", [200, 320, 513, 1000, 3000])
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+def test_batches_whose_results_wait_for_the_next(kernels, function, length):
+    """In a new array, in place and masked; some rows are out of the ordinary."""
+    x = np.random.default_rng(length).normal(0, 3, (90, length)).astype(np.float32)
+    x[40:51] = odd_rows(11, length, np.float32)
+    where = np.random.default_rng(1).random(x.shape) < 0.9
+    where[70] = False
+    for options in ({}, {"where": where}):
+        alone = [
+            function(row, **{name: option[i] for name, option in options.items()})
+            for i, row in enumerate(x)
+        ]
+        assert bits(function(x, **options)) == bits(np.stack(alone))
+        results = x.copy()
+        function(results, out=results, **options)
+        assert bits(results) == bits(np.stack(alone))
+
+
+@pytest.mark.parametrize("length", [513, 1000, 3000])
+def test_gradients_that_wait_for_the_next_batch(kernels, length):
+    x = np.random.default_rng(length).normal(0, 3, (90, length)).astype(np.float32)
+    labels = np.arange(90) * 7 % length
+    labels[::9] = x[::9].argmax(axis=1)
+    x[45, labels[45]] = 60
+    alone = [
+        sm.cross_entropy(row, label, reduction="sum", return_grad=True)
+        for row, label in zip(x, labels, strict=True)
+    ]
+    results = x.copy()
+    for out in (None, results):
+        logits = x if out is None else results
+        total, gradient = sm.cross_entropy(
+            logits, labels, reduction="sum", return_grad=True, out=out
+        )
+        np.testing.assert_allclose(total, sum(loss for loss, _ in alone), rtol=1e-6)
+        assert bits(gradient) == bits(np.stack([gradient for _, gradient in alone]))
+
+
+@each_dtype
+@pytest.mark.parametrize("length", [2, 3, 10, 30, 100, 700, 5000])
+def test_logarithms_of_sums_next_to_zero(kernels, dtype, length):
+    """Those of floats are taken once more in double, among others and masked, too."""
+    x = np.random.default_rng(length).normal(0, 3, (90, length))
+    x[::2] -= np.log(np.exp(x[::2]).sum(axis=1, keepdims=True))
+    x = x.astype(dtype)
+    x[4, 0] = -np.inf
+    where = np.ones(x.shape, bool)
+    where[10:14, 1] = False
+    for mask in (None, where):
+        alone = [
+            sm.logsumexp(row) if mask is None else sm.logsumexp(row, where=mask[i])
+            for i, row in enumerate(x)
+        ]
+        expected = bits(np.stack(alone))
+        assert bits(sm.logsumexp(x, where=mask)) == expected
+        columns = np.ascontiguousarray(x.T)
+        turned = None if mask is None else np.ascontiguousarray(mask.T)
+        assert bits(sm.logsumexp(columns, axis=0, where=turned)) == expected
+
+
 @pytest.mark.parametrize("length", [100, 9000, 40_000])
 def test_an_infinite_entry_of_a_masked_row_in_place(kernels, length):
     x = np.random.default_rng(0).normal(0, 3, length).astype(np.float32)

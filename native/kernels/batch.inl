@@ -29,11 +29,11 @@ struct Summing {
   }
 };
 
-// Whether a map serves only what is streamed, with no temperature: that of logarithms (table.inl).
+// Whether a map serves only results that wait, with no temperature: that of logarithms (table.inl).
 template <class Map>
-constexpr bool kOnlyStreamed = false;
+constexpr bool kOnlyWaiting = false;
 template <class T>
-constexpr bool kOnlyStreamed<Shift<T>> = true;
+constexpr bool kOnlyWaiting<Shift<T>> = true;
 
 // Some of a bundle's rows, `Rows` at most.
 template <class D, class T, bool Tempered, int Rows>
@@ -91,7 +91,7 @@ class Batch {
       sum_others();
     }
     if (job_.notes) lanes_.note(*job_.notes, first_);
-    if constexpr (kOnlyStreamed<Map>)
+    if constexpr (kOnlyWaiting<Map>)
       shift_rows(outgoing);
     else if (job_.op == Op::softmax)
       scale_rows(outgoing);
@@ -157,7 +157,7 @@ class Batch {
   }
 
   // The lanes of a batch's rows that do not exist follow the first.
-  bool find_frames(bool streams) {
+  bool find_frames(bool waits) {
     vec<T> largest[Rows];
     if (frames_ == Frames::common) {
       take_common_frame();
@@ -174,14 +174,14 @@ class Batch {
       lanes_.max = largest_of_each(largest);
     }
     if (!set_temperatures(job_, first_, lanes_)) return false;
-    return lanes_.find_frames() || (frames_ == Frames::exact && adjust(streams));
+    return lanes_.find_frames() || (frames_ == Frames::exact && adjust(waits));
   }
 
-  // Rows out of the ordinary (see SliceLanes) are adjusted in a copy, from which nothing can be
-  // streamed when the next batch takes its place.
-  bool adjust(bool streams) {
+  // Rows out of the ordinary (see SliceLanes) are adjusted in a copy, which is gone when the next
+  // batch takes its place.
+  bool adjust(bool waits) {
     lanes_.adjust();
-    if (streams && (lanes_.odd || job_.op == Op::log_softmax)) return false;
+    if (waits && (lanes_.odd || job_.op == Op::log_softmax)) return false;
     if (lanes_.odd && !leave_odd(job_, first_, lanes_.odd)) return false;
     const Numbers shift(lanes_.shift);
     T* rows = staged_ ? staged_ : scratch<T>(rows_ * room_);
@@ -244,8 +244,8 @@ class Batch {
       else
         sum_rows(frames, any, beside_of);
     };
-    static_assert(!(kWidens && kOnlyStreamed<Map>));  // of 16 bits nothing waits
-    if constexpr (!kOnlyStreamed<Map>)
+    static_assert(!(kWidens && kOnlyWaiting<Map>));  // of 16 bits nothing waits
+    if constexpr (!kOnlyWaiting<Map>)
       if (kWidens || !outgoing) sum([&](int r) INLINE_LAMBDA { return ahead(r); });
     if constexpr (!kWidens)
       if (outgoing) {
@@ -346,7 +346,7 @@ class Batch {
     EACH hi.v[k] = shift[k].log, lo.v[k] = shift[k].log_lo;
     const Numbers max(lanes_.max), log(hi), log_lo(lo), inverse(lanes_.frame.inverse),
         inverse_lo(lanes_.frame.inverse_lo);
-    if constexpr (kOnlyStreamed<Map>) {
+    if constexpr (kOnlyWaiting<Map>) {
       for (int r = 0; r < count_; ++r) outgoing->map[r] = {max[r], log[r], log_lo[r]};
       postpone(*outgoing, [&](int r) { return x(r); });
     } else {
@@ -400,11 +400,14 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
     done = run_ordinary_batch<false, kBatch, D>(job, first, count, outgoing);
   if constexpr (kLarge<D>)
     if (large) done = run_ordinary_batch<false, kLargeBatch, D>(job, first, count, outgoing);
-  if constexpr (!kOnlyStreamed<Map>)
+  if constexpr (!kOnlyWaiting<Map>)
     if (together && tempered)
       done = run_ordinary_batch<true, kBatch, D>(job, first, count, outgoing);
   if (done) return;
-  if (outgoing) outgoing->deliver(0);  // single rows are kept where it holds what waits
+  if (outgoing) {  // without waiting, where rows are adjusted, or kept where it holds what waits
+    outgoing->deliver(0);
+    return run_batch<D, T>(job, first, count);
+  }
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }
 
@@ -412,6 +415,7 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
 // registers for both what lies near.  A row that waits fills a vector at least.
 template <class T>
 bool results_wait(const Job& job) {
+  static_assert(kVectorBytes < 64 || kGroup<T> <= 4);  // for_rest would make some results twice
   return job.traversal == Traversal::batches && job.n >= kWidth<T> &&
          (job.stream || (job.waits && kVectorBytes == 64));
 }

@@ -368,6 +368,7 @@ void run_columns(const Job& job, int64_t first, int bundle) {
       tile.where_next = job.where.stride[job.dims - 1];
     }
     tile.meanwhile.room = job.room;
+    // 16-bit rows that are summed in a second reading are near already.
     if (x_step > columns && (uintptr_t(slice.x) | uintptr_t(job.x.along)) % 64 != 0 &&
         (std::is_same_v<D, T> || job.op != Op::log_softmax))
       tile.meanwhile.near = {tile.x + kRowsNear * x_step, x_step};

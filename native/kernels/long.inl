@@ -8,8 +8,8 @@ constexpr int64_t kLongestStreamed = 240'000;
 
 struct LongRow;
 
-// Whether so many of this job's rows are.  Longer ones of a softmax compute their exponentials
-// again (rows.inl), and a few in the caches are as fast by themselves.
+// Whether so many of this job's rows are.  Longer ones of a softmax keep their exponentials in the
+// result or compute them again (rows.inl), and a few in the caches are as fast by themselves.
 inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)

@@ -1,8 +1,8 @@
 // Results of batches, and of tiles of short rows, that exceed the caches.  They are streamed past
 // them while the next batch is summed, a vector at a time, since the processor stops in bursts of
 // such stores.  Where a row ends within a line, the line waits for the next row: an ordinary store
-// among the others would fetch the lines around it.  Of long rows (long.inl) some lie in the caches
-// and are stored.
+// among the others would fetch the lines around it.  Those of batches and of long rows (long.inl)
+// may also lie in the caches, even over their entries, and are stored: each is made just once.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
