@@ -3,8 +3,6 @@
 template <class D, class T>
 void run_bundle(const Job& job, int64_t first, int count);
 
-struct NextToZero;
-
 // Contiguous rows of doubles, whose logarithms of sums have the same bits in any traversal.
 inline Job rows_of_doubles(double* rows, int64_t n, int count, double* result) {
   Job job = {};
@@ -33,7 +31,7 @@ inline __attribute__((noinline)) void settle_next_to_zero(const Job& job, int64_
   const int64_t n = job.n, together = std::max<int64_t>(room / n, 1);
   for (int at = 0; at < near; at += int(together)) {
     const int here = int(std::min<int64_t>(near - at, together));
-    double* rows = scratch<double, NextToZero>(here * n);
+    double* rows = scratch<double>(here * n);  // which contiguous doubles do not pass through
     with_types(job.dtype, [&](auto d, auto) {
       for (int r = 0; r < here; ++r) {
         const Slice slice = slice_at(job, first + found[at + r]);

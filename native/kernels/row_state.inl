@@ -221,7 +221,7 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
   return state;
 }
 
-// Logarithms of sums of floats that are no further from zero are taken once more in double.
+// Logarithms of sums of floats that, rounded, are no further from zero are taken again in double.
 constexpr double kNextToZero = 0.5;
 
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
@@ -230,7 +230,7 @@ template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
   const double result = all.max + log_of_slice<T>(all, others);
-  if (sizeof(T) == 8 || std::fabs(result) > kNextToZero) return result;
+  if (sizeof(T) == 8 || std::fabs(T(result)) > kNextToZero) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
