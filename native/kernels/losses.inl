@@ -284,14 +284,32 @@ class WaitingRowLosses {
   Job softmax_;
   Rows rows_;
   Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
-  // Entries of labels that are still to be mended when the rows that wait are delivered.
-  int waiting_ = 0;
+  // Entries of labels that are still to be mended when the rows that wait are delivered, and the
+  // lines they are in, where these belong to one row.
+  int waiting_ = 0, lines_ = 0;
   T* place_[kLargeBatch];
   T gradient_[kLargeBatch];
+  T* line_[kLargeBatch];
+  vec<T> mended_[kLargeBatch];
 
+  void mend_later(int r, T* place, T gradient) {
+    T* const line = place - int64_t(uintptr_t(place) % 64 / sizeof(T));
+    const int64_t first = line - outgoing_.y[r];
+    if (kVectorBytes == 64 && first >= 0 && first + kWidth<T> <= outgoing_.n) {
+      mended_[lines_] = outgoing_.map[r](load(outgoing_.from[r] + first));
+      mended_[lines_][place - line] = gradient;
+      line_[lines_++] = line;
+    } else {
+      place_[waiting_] = place;
+      gradient_[waiting_++] = gradient;
+    }
+  }
+
+  // Of what was streamed a line is written once more, for a single entry would have to be read.
   void mend_delivered() {
+    for (int r = 0; r < lines_; ++r) outgoing_.write(line_[r], mended_[r]);
     for (int r = 0; r < waiting_; ++r) outgoing_.rest.put(place_[r], gradient_[r]);
-    waiting_ = 0;
+    waiting_ = lines_ = 0;
   }
 
  public:
@@ -318,8 +336,7 @@ class WaitingRowLosses {
       if (r < delivered) {
         outgoing_.rest.put(place, gradient);
       } else if (!outgoing_.put(r - delivered, place - outgoing_.y[r - delivered], gradient)) {
-        place_[waiting_] = place;
-        gradient_[waiting_++] = gradient;
+        mend_later(r - delivered, place, gradient);
       }
     }
   }

@@ -47,8 +47,9 @@ struct Outgoing {
   Map map[kLargeBatch];
   LineEnd<T> rest;
 
-  // Rows this long are not worth a look at each of their entries for the sake of one.
-  static constexpr int64_t kMarked = 512;
+  // Longer rows are not worth a look at each of their entries for the sake of one, least of all
+  // where a vector fills the line that can be written once more instead (WaitingRowLosses).
+  static constexpr int64_t kMarked = kVectorBytes == 64 ? 256 : 512;
 
   // Whether entry i of row r, which waits, will be `result`: the scale sets one entry on its own,
   // which is marked unless it is the largest.
