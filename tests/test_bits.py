@@ -370,62 +370,6 @@ def test_batches_whose_results_wait_for_the_next(kernels, function, length):
         assert bits(results) == bits(np.stack(alone))
 
 
-@pytest.mark.parametrize("length", [513, 1000, 3000])
-def test_gradients_that_wait_for_the_next_batch(kernels, length):
-    x = np.random.default_rng(length).normal(0, 3, (90, length)).astype(np.float32)
-    labels = np.arange(90) * 7 % length
-    labels[::9] = x[::9].argmax(axis=1)
-    x[45, labels[45]] = 60
-    x[20] -= 3000
-    alone = [
-        sm.cross_entropy(row, label, reduction="sum", return_grad=True)
-        for row, label in zip(x, labels, strict=True)
-    ]
-    results = x.copy()
-    for out in (None, results):
-        logits = x if out is None else results
-        total, gradient = sm.cross_entropy(
-            logits, labels, reduction="sum", return_grad=True, out=out
-        )
-        np.testing.assert_allclose(total, sum(loss for loss, _ in alone), rtol=1e-6)
-        assert bits(gradient) == bits(np.stack([gradient for _, gradient in alone]))
-
-
-@each_dtype
-@pytest.mark.parametrize("length", [2, 3, 10, 30, 100, 700, 2500, 5000])
-def test_logarithms_of_sums_next_to_zero(kernels, dtype, length):
-    """Those of floats are taken once more in double, among others and masked, too."""
-    x = np.random.default_rng(length).normal(0, 3, (90, length))
-    x[::2] -= np.log(np.exp(x[::2]).sum(axis=1, keepdims=True))
-    x = x.astype(dtype)
-    x[4, 0] = -np.inf
-    x[6], x[8], x[30, 0] = -np.inf, np.inf, np.nan
-    where = np.ones(x.shape, bool)
-    where[10:14, 1] = False
-    for mask in (None, where):
-        alone = [
-            sm.logsumexp(row) if mask is None else sm.logsumexp(row, where=mask[i])
-            for i, row in enumerate(x)
-        ]
-        expected = bits(np.stack(alone))
-        assert bits(sm.logsumexp(x, where=mask)) == expected
-        columns = np.ascontiguousarray(x.T)
-        turned = None if mask is None else np.ascontiguousarray(mask.T)
-        assert bits(sm.logsumexp(columns, axis=0, where=turned)) == expected
-
-
-def test_a_logarithm_of_a_sum_where_they_are_next_to_zero_no_more(kernels):
-    """Of two entries, whose sum is about the square root of e: alone and among others the same."""
-    first = np.random.default_rng(0).uniform(-3, 0.4, 500).astype(np.float32)
-    second = np.log(np.exp(0.5) - np.exp(first.astype(np.float64))).astype(np.float32)
-    steps = np.arange(-3, 4, dtype=np.int32)
-    second = (second.view(np.int32)[:, None] + steps).view(np.float32)
-    pairs = np.stack(np.broadcast_arrays(first[:, None], second), axis=-1).reshape(-1, 2)
-    alone = np.stack([sm.logsumexp(pair) for pair in pairs])
-    assert bits(sm.logsumexp(pairs)) == bits(alone)
-    assert bits(sm.logsumexp(pairs.T.copy(), axis=0)) == bits(alone)
-
-
 @pytest.mark.parametrize("length", [100, 9000, 40_000])
 def test_an_infinite_entry_of_a_masked_row_in_place(kernels, length):
     x = np.random.default_rng(0).normal(0, 3, length).astype(np.float32)

@@ -146,6 +146,27 @@ def test_smoothing_makes_no_rows(kernels, classes, axis):
     assert peak < labels.nbytes + (1 << 20)  # a float64 loss for each label
 
 
+@pytest.mark.parametrize("length", [513, 1000, 3000])
+def test_gradients_that_wait_for_the_next_batch(kernels, length):
+    x = np.random.default_rng(length).normal(0, 3, (90, length)).astype(np.float32)
+    labels = np.arange(90) * 7 % length
+    labels[::9] = x[::9].argmax(axis=1)
+    x[45, labels[45]] = 60
+    x[20] -= 3000
+    alone = [
+        sm.cross_entropy(row, label, reduction="sum", return_grad=True)
+        for row, label in zip(x, labels, strict=True)
+    ]
+    results = x.copy()
+    for out in (None, results):
+        logits = x if out is None else results
+        total, gradient = sm.cross_entropy(
+            logits, labels, reduction="sum", return_grad=True, out=out
+        )
+        np.testing.assert_allclose(total, sum(loss for loss, _ in alone), rtol=1e-6)
+        assert gradient.tobytes() == np.stack([gradient for _, gradient in alone]).tobytes()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 10, 25, 100, 129, 500, 2100])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_logits_are_left_as_they_are(kernels, dtype, classes):
