@@ -94,6 +94,8 @@ struct Job {
 
   // Whether results take the place of the entries.
   bool overwrites() const { return x.data == y.data; }
+  // Whether nothing is asked for but logarithms of sums.
+  bool only_sums() const { return op == Op::logsumexp && !notes; }
 
   int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }
   int64_t bundles() const { return slices == 0 ? 0 : slices / run * bundles_of_run(); }

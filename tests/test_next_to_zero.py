@@ -40,3 +40,13 @@ def test_a_logarithm_of_a_sum_where_they_are_next_to_zero_no_more(kernels):
     alone = np.stack([sm.logsumexp(pair) for pair in pairs])
     assert sm.logsumexp(pairs).tobytes() == alone.tobytes()
     assert sm.logsumexp(pairs.T.copy(), axis=0).tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 7, 8, 20, 300, 3000, 20000])
+def test_logarithms_of_sums_of_equal_entries(kernels, length):
+    """All round alike, and the more there are, the further they lie below a result near zero."""
+    result = np.linspace(0.4, 2.2, 400)
+    entries = (result - np.log(length)).astype(np.float32)
+    exact = entries.astype(np.float64) + np.log(length)
+    got = sm.logsumexp(np.repeat(entries[:, np.newaxis], length, axis=1))
+    assert (np.abs(got - exact) / np.spacing(exact.astype(np.float32))).max() < 1.9

@@ -63,6 +63,7 @@ class Batch {
       for (int r = 0; r < count; ++r)
         stage<D>(job, slice_at(job, first + r), 0, n_, staged_ + r * room_);
     lanes_.count = count;
+    lanes_.coarse = job.only_sums();
   }
 
   // Whether frames can come from there.
@@ -97,7 +98,7 @@ class Batch {
       scale_rows(outgoing);
     else if (job_.op == Op::log_softmax)
       shift_rows(outgoing);
-    else if (!job_.notes)
+    else if (job_.only_sums())
       store_logsumexps();
     return true;
   }
@@ -238,21 +239,27 @@ class Batch {
     const RowFrames frames(lanes_.frame);
     constexpr int group = kGroup<T> * W;
     constexpr std::integral_constant<int, -1> any;
-    const auto sum = [&](auto beside_of) INLINE_LAMBDA {
+    const auto sum = [&](auto beside_of, auto coarse) INLINE_LAMBDA {
+      constexpr bool kCoarse = decltype(coarse)::value;
       if constexpr (kKnowsRest)
-        with_rest<T>(n_, [&](auto rest) INLINE_LAMBDA { sum_rows(frames, rest, beside_of); });
+        with_rest<T>(n_,
+                     [&](auto rest) INLINE_LAMBDA { sum_rows<kCoarse>(frames, rest, beside_of); });
       else
-        sum_rows(frames, any, beside_of);
+        sum_rows<kCoarse>(frames, any, beside_of);
     };
     static_assert(!(kWidens && kOnlyWaiting<Map>));  // of 16 bits nothing waits
     if constexpr (!kOnlyWaiting<Map>)
-      if (kWidens || !outgoing) sum([&](int r) INLINE_LAMBDA { return ahead(r); });
+      if (kWidens || !outgoing)
+        with_coarseness(lanes_, [&](auto coarse) INLINE_LAMBDA {
+          sum([&](int r) INLINE_LAMBDA { return ahead(r); }, coarse);
+        });
     if constexpr (!kWidens)
       if (outgoing) {
         if (n_ > 2 * group && outgoing->obstructs(x(0)))
-          sum_rows(frames, any, [&](int r) INLINE_LAMBDA { return passing<group>(r, *outgoing); });
+          sum_rows<false>(frames, any,
+                          [&](int r) INLINE_LAMBDA { return passing<group>(r, *outgoing); });
         else
-          sum([&](int r) INLINE_LAMBDA { return passing<0>(r, *outgoing); });
+          sum([&](int r) INLINE_LAMBDA { return passing<0>(r, *outgoing); }, std::false_type());
         outgoing->deliver(count_);
       }
     std::fill(sums_ + count_, sums_ + Rows, sums_[0]);
@@ -261,16 +268,16 @@ class Batch {
 
   // Row by row its exponentials and, beside those of the next, which keep other units busy, their
   // sum.  What else happens beside row r is beside_of(r).
-  template <class Rest, class BesideOf>
+  template <bool Coarse, class Rest, class BesideOf>
   INLINE void sum_rows(const RowFrames& frames, Rest rest, BesideOf beside_of) {
     for (int r = 0; r < count_; ++r) {
       const auto beside = beside_of(r);
       if (r == 0) {
-        largest_[r] = exp_row<Tempered>(x(r), kept(r), n_, rest, frames.of(r), beside);
+        largest_[r] = exp_row<Tempered, Coarse>(x(r), kept(r), n_, rest, frames.of(r), beside);
       } else {
         Sums<T> before;
         const Summing<T, std::decay_t<decltype(beside)>> summing = {beside, kept(r - 1), &before};
-        largest_[r] = exp_row<Tempered>(x(r), kept(r), n_, rest, frames.of(r), summing);
+        largest_[r] = exp_row<Tempered, Coarse>(x(r), kept(r), n_, rest, frames.of(r), summing);
         sums_[r - 1] = before.condensed();
       }
       beside.finish(n_);
@@ -359,7 +366,7 @@ class Batch {
 
   void store_logsumexps() {
     group<T, K> result;
-    const bool settled = lanes_.logsumexp(result);
+    const bool settled = lanes_.logsumexp(n_, result);
     Numbers log(result);
     if constexpr (sizeof(T) == 4)
       if (!settled) settle_next_to_zero(job_, first_, count_, log.of);

@@ -121,7 +121,7 @@ INLINE group<T, K> column_max(const Tile<D, T>& tile, int count) {
 // Sums the exponentials, keeping them if Keep.  With `largest` the entries come from where they
 // lie, and the largest of each column is looked for on the way; else from their copy, if there is
 // one.
-template <bool Keep, bool Looks, class Columns, class T, int K, bool Tempered>
+template <bool Keep, bool Looks, bool Coarse = false, class Columns, class T, int K, bool Tempered>
 void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
                  group<T, K>* largest = nullptr) {
   // Copies, which no store can change.
@@ -145,7 +145,7 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
     const group<T, K> v = Keep && !Looks ? load_group<K>(place, columns, splat(T(0)))
                                          : tile.template row<K>(i, count);
     if constexpr (Looks) EACH top.v[k] = larger(v.v[k], top.v[k]);
-    const group<T, K> e = exp_scaled<false, Tempered>(v, frame);
+    const group<T, K> e = exp_scaled<false, Tempered, Coarse>(v, frame);
     if constexpr (!Keep || Looks) fetch_near(near, i, bytes);
     if constexpr (Looks) {
       const int64_t ahead = i + kRowsAhead;
@@ -272,7 +272,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     write_logarithms(writer, lanes, shift);
   } else if (!job.notes) {
     group<T, K> result;
-    const bool settled = lanes.logsumexp(result);
+    const bool settled = lanes.logsumexp(job.n, result);
     if constexpr (sizeof(T) == 4)
       if (!settled) settle_next_to_zero(job, first, lanes.count, (float*)result.v);
     write_singles(writer, lanes.count, result);
@@ -305,8 +305,12 @@ bool sum_guessing(const Job& job, const Tile<D, T>& tile, SliceLanes<T, K, Tempe
     lanes.max = first_max<K>(tile, lanes.count);
     if (!lanes.find_frames()) return false;
     group<T, K> largest;
-    tile.kept ? sum_columns<true, true>(tile, lanes, &largest)
-              : sum_columns<false, true>(tile, lanes, &largest);
+    if (tile.kept)
+      sum_columns<true, true>(tile, lanes, &largest);
+    else
+      with_coarseness(lanes, [&](auto coarse) INLINE_LAMBDA {
+        sum_columns<false, true, decltype(coarse)::value>(tile, lanes, &largest);
+      });
     if (!lanes.find_max(largest) || !lanes.leave_room(job.notes, first)) return false;
     lanes.find_top();
     return true;
@@ -320,6 +324,7 @@ template <int K, bool Tempered, class D, class T>
 bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_t& odd) {
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
+  lanes.coarse = job.only_sums();
   if (!set_temperatures(job, first, lanes)) return false;
   if (sum_guessing(job, tile, lanes, first)) return finish_tile(job, tile, lanes, first);
   lanes.max = column_max<K>(tile, count);
@@ -340,7 +345,12 @@ bool run_tile(const Job& job, Tile<D, T> tile, int64_t first, int count, uint64_
       sum_columns<false, false>(copy, lanes);
       return finish_tile(job, copy, lanes, first);
     }
-  tile.kept ? sum_columns<true, false>(tile, lanes) : sum_columns<false, false>(tile, lanes);
+  if (tile.kept)
+    sum_columns<true, false>(tile, lanes);
+  else
+    with_coarseness(lanes, [&](auto coarse) INLINE_LAMBDA {
+      sum_columns<false, false, decltype(coarse)::value>(tile, lanes);
+    });
   return finish_tile(job, tile, lanes, first);
 }
 

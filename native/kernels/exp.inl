@@ -37,8 +37,10 @@ struct exp_constants<float> {
 #endif
   static constexpr float poly[] = {0x1.fffff8p-2f, 0x1.55548cp-3f, 0x1.555b8ep-5f, 0x1.123d3ap-7f,
                                    0x1.685eecp-10f};
-  // (exp(r) - 1 - r) / r^2 for r up to half an eighth of ln 2: exp(r) with relative error 2^-32.
+  // (exp(r) - 1 - r) / r^2 for r up to half an eighth of ln 2: exp(r) with relative error 2^-32,
+  // and coarsely, 2^-25.
   static constexpr float near[] = {0x1p-1f, 0x1.555c7ep-3f, 0x1.555dacp-5f};
+  static constexpr float coarse[] = {0x1.000876p-1f, 0x1.555662p-3f};
   // The bits of 2^(j/8) times 0x1.89cb7cp+0, but for those of an exponent in eighths: j << 20.  Of
   // all floats this factor rounds the eight best, to a twentieth of half a unit.  It stands in all
   // exponentials of a slice and cancels in their quotients.  Twice, for indices of four bits.
@@ -154,7 +156,10 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
 }
 
 // exp(x) in the frame: with p = exp(r) - 1 and a power of two (times `unit`) it is power (1 + p).
-template <bool Shifted, bool Tempered, int K, int F>
+// Coarse exponentials show in nothing but the logarithm of their sum, max + log(sum / exp(max)).
+// They leave out a term of the polynomial and, where r is one fused step, what this step lost: a
+// part of x that is a twentieth of its last place, and in all terms of a slice about the same.
+template <bool Shifted, bool Tempered, bool Coarse = false, int K, int F>
 INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
                                   group<float, K>* lost = nullptr) {
   using C = exp_constants<float>;
@@ -168,14 +173,19 @@ INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F
   EACH t.v[k] = fma(z.v[k], splat(C::log2e), OF(rounder));
   EACH n.v[k] = t.v[k] - OF(rounder);
   EACH r.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
-  for (int i = 1; i < int(sizeof C::ln2 / sizeof(float)); ++i)
+  constexpr int parts = int(sizeof C::ln2 / sizeof(float));
+  for (int i = 1; i < (Coarse && parts == 2 ? 1 : parts); ++i)
     EACH r.v[k] = fma(n.v[k], splat(-C::ln2[i]), r.v[k]);
   if constexpr (Tempered) EACH r.v[k] = r.v[k] + low.v[k];
   // The integer in t is relative to N and biased: moved up it is the exponent.
   EACH power.v[k] = (vec<float>)(((vec<uint32_t>)t.v[k] << (C::mantissa - C::eighths)) +
                                  (vec<uint32_t>)look_up(C::powers, (vec<int32_t>)t.v[k]));
-  EACH q.v[k] = fma(r.v[k], splat(C::near[2]), splat(C::near[1]));
-  EACH q.v[k] = fma(q.v[k], r.v[k], splat(C::near[0]));
+  if constexpr (Coarse) {
+    EACH q.v[k] = fma(r.v[k], splat(C::coarse[1]), splat(C::coarse[0]));
+  } else {
+    EACH q.v[k] = fma(r.v[k], splat(C::near[2]), splat(C::near[1]));
+    EACH q.v[k] = fma(q.v[k], r.v[k], splat(C::near[0]));
+  }
   EACH square.v[k] = r.v[k] * r.v[k];
   EACH p.v[k] = fma(q.v[k], square.v[k], r.v[k]);
   EACH e.v[k] = fma(power.v[k], p.v[k], power.v[k]);
@@ -199,7 +209,7 @@ INLINE group<T, K> exp_whole(const group<T, K>& x, const Frame<T, F>& frame) {
   return p;
 }
 
-template <bool Shifted, bool Tempered, int K, int F>
+template <bool Shifted, bool Tempered, bool = false, int K, int F>
 INLINE group<double, K> exp_scaled(const group<double, K>& x, const Frame<double, F>& frame) {
   return exp_whole<Shifted, Tempered>(x, frame);
 }

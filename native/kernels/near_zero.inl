@@ -26,7 +26,7 @@ inline __attribute__((noinline)) void settle_next_to_zero(const Job& job, int64_
   int found[kColumns], near = 0;
   for (int i = 0; i < count; ++i) {  // without a branch
     found[near] = i;
-    near += std::fabs(result[i]) <= float(kNextToZero);
+    near += std::fabs(result[i]) <= next_to_zero(job.n);
   }
   const int64_t n = job.n, together = std::max<int64_t>(room / n, 1);
   for (int at = 0; at < near; at += int(together)) {

@@ -140,11 +140,16 @@ struct ScaledSum {
 // The sum with the rounding of its largest term undone.  The errors of a probability are those of
 // its own exponential and of the sum; where one entry dominates, the second is that entry's error,
 // and this takes it away: without it 2.4 ulp were seen, with it 1.9.
-template <bool Shifted, bool Tempered, class T>
+template <bool Shifted, bool Tempered, bool Coarse, class T>
 INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
   group<T, 1> pair_hi, pair_lo;
   exp_scaled_pair<Shifted, Tempered>(single<T>(splat(m)), frame, pair_hi, pair_lo);
   const T hi = pair_hi.v[0][0], lo = pair_lo.v[0][0];
+  if constexpr (Coarse) {
+    const double top = double(hi) + double(lo);
+    const T summed = exp_scaled<Shifted, Tempered, true>(single<T>(splat(m)), frame).v[0][0];
+    return {{sum.hi + (top - double(summed)), 0}, {top, 0}, hi};
+  }
   if constexpr (sizeof(T) == 4) return {{sum.hi + double(lo), 0}, {double(hi) + double(lo), 0}, hi};
   const T kept = exp_scaled<Shifted, Tempered>(single<T>(splat(m)), frame).v[0][0];
   const double low = sum.lo + ((hi - kept) + lo), total = sum.hi + low;
@@ -182,7 +187,8 @@ struct Room {
 // is added to the sums from memory, one step behind, when its store has settled.
 // With `largest` the largest entry is looked for on the way, which costs next to nothing; it will
 // be among the lanes. `beside` says what happens meanwhile.
-template <bool Shifted, bool Tempered, bool Keep, bool Looks = false, class T, class Beside>
+template <bool Shifted, bool Tempered, bool Keep, bool Coarse, bool Looks = false, class T,
+          class Beside>
 Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
                   const Beside& given_beside, vec<T>* largest = nullptr) {
   constexpr int G = kGroup<T>, step = G * kWidth<T>;
@@ -203,7 +209,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
       group<T, K> v =
           load_group<K>(x + i + at, count - at, splat(-std::numeric_limits<T>::infinity()));
       if constexpr (Looks) EACH top = larger(v.v[k], top);
-      v = exp_scaled<Shifted, Tempered>(v, frame);
+      v = exp_scaled<Shifted, Tempered, Coarse>(v, frame);
       if (first == 0) beside.template meanwhile<N>(i);
       if (passes && count == step) EACH store(kept + at + k * W, v.v[k]);
       EACH store(place + at + k * W, v.v[k]);
@@ -222,7 +228,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
 }
 
 // The two halves of it: the rows of a batch are summed one behind their exponentials.
-template <bool Tempered, class T, class Rest, class Beside>
+template <bool Tempered, bool Coarse, class T, class Rest, class Beside>
 INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& frame,
                       const Beside& beside) {
   vec<T> top = splat(-std::numeric_limits<T>::infinity());
@@ -233,7 +239,7 @@ INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& fr
       group<T, K> v =
           load_group<K>(x + at, count - first * W, splat(-std::numeric_limits<T>::infinity()));
       EACH top = larger(v.v[k], top);
-      v = exp_scaled<false, Tempered>(v, frame);
+      v = exp_scaled<false, Tempered, Coarse>(v, frame);
       if (first == 0) beside.template meanwhile<N>(i);
       EACH store(e + at + k * W, v.v[k]);
     }
@@ -249,16 +255,24 @@ INLINE Sums<T> sum_row(const T* e, int64_t n) {
   return sums;
 }
 
-template <bool Shifted, bool Tempered, bool Keep, class T, class Beside>
+template <bool Shifted, bool Tempered, bool Keep, bool Coarse = false, class T, class Beside>
 ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame,
                   const Beside& beside) {
-  return corrected<Shifted, Tempered>(
-      sum_terms<Shifted, Tempered, Keep>(x, room, n, frame, beside).total(), m, frame);
+  return corrected<Shifted, Tempered, Coarse>(
+      sum_terms<Shifted, Tempered, Keep, Coarse>(x, room, n, frame, beside).total(), m, frame);
 }
+
+// Whether exponentials may be coarse: those of floats that are not kept and have no temperature.
+template <class T, bool Tempered, bool Keep>
+constexpr bool kMayBeCoarse = sizeof(T) == 4 && !Tempered && !Keep;
 
 template <bool Keep, class T, class Beside>
 ScaledSum sum_exp(const T* x, Room<T> room, int64_t n, T m, const Frame<T>& frame, bool shifted,
-                  bool tempered, const Beside& beside) {
+                  bool tempered, const Beside& beside, bool coarse = false) {
+  if constexpr (kMayBeCoarse<T, false, Keep>)
+    if (coarse)
+      return shifted ? sum_exp<true, false, Keep, true>(x, room, n, m, frame, beside)
+                     : sum_exp<false, false, Keep, true>(x, room, n, m, frame, beside);
   if (tempered)
     return shifted ? sum_exp<true, true, Keep>(x, room, n, m, frame, beside)
                    : sum_exp<false, true, Keep>(x, room, n, m, frame, beside);
@@ -301,36 +315,37 @@ INLINE bool guess_frame(const float* x, const Inverse<float>& inverse, Frame<flo
 // The state of a long chunk of floats in one reading, in a guessed frame, which has this unit:
 // which entry is the largest shows on the way.  A frame is a power of two, so that results have the
 // same bits in any; false where it does not serve.
-template <bool Tempered, bool Keep, class Beside>
+template <bool Tempered, bool Keep, bool Coarse = false, class Beside>
 bool reduce_in_frame(const float* x, int64_t n, Room<float> keep, const Frame<float>& frame,
                      const State& unit, const Beside& beside, const Inverse<float>& inverse,
                      State& state) {
   vec<float> lanes;
-  Sums<float> sums = sum_terms<false, Tempered, Keep, true>(x, keep, n, frame, beside, &lanes);
+  Sums<float> sums =
+      sum_terms<false, Tempered, Keep, Coarse, true>(x, keep, n, frame, beside, &lanes);
   const float largest = horizontal_max<float>(lanes);
   State exact;
   frame_around(largest, inverse, exact);
   state = unit;
   state.max = largest;
-  set_sums<float>(state, corrected<false, Tempered>(sums.total(), largest, frame));
+  set_sums<float>(state, corrected<false, Tempered, Coarse>(sums.total(), largest, frame));
   const bool near = exact.n - unit.n <= kLargestRise && largest >= frame.floor.v[0][0];
   return near && exact.shift == 0 && state.s - state.s == 0;
 }
 
-template <bool Tempered, bool Keep, class Beside>
+template <bool Tempered, bool Keep, bool Coarse, class Beside>
 bool reduce_guessing(const float* x, int64_t n, const Inverse<float>& inverse, Room<float> keep,
                      const Beside& beside, State& state) {
   Frame<float> frame;
   State unit;
   return guess_frame(x, inverse, frame, unit) &&
-         reduce_in_frame<Tempered, Keep>(x, n, keep, frame, unit, beside, inverse, state);
+         reduce_in_frame<Tempered, Keep, Coarse>(x, n, keep, frame, unit, beside, inverse, state);
 }
 
 // The state of a chunk whose largest entry is m, nan passed over.  Where `keep` is given it
 // receives the scaled exponentials, unless m is not finite.
 template <class T, class Beside>
 State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep,
-                   const Beside& beside) {
+                   const Beside& beside, bool coarse = false) {
   State state;
   state.max = m;
   if (!(m - m == 0)) {
@@ -345,33 +360,35 @@ State reduce_below(T m, const T* x, int64_t n, const Inverse<T>& inverse, Room<T
   const Room<T> room = keeps ? keep : Room<T>{passing};
   const Frame<T> frame = frame_around(m, inverse, state);
   const bool shifted = state.shift != 0;
+  const bool tempered = inverse.tempered;
   set_sums<T>(state, keeps
-                         ? sum_exp<true>(x, room, n, m, frame, shifted, inverse.tempered, beside)
-                         : sum_exp<false>(x, room, n, m, frame, shifted, inverse.tempered, beside));
+                         ? sum_exp<true>(x, room, n, m, frame, shifted, tempered, beside)
+                         : sum_exp<false>(x, room, n, m, frame, shifted, tempered, beside, coarse));
   return state;
 }
 
 // The same of any chunk.
 template <class T, class Beside = Ahead<T>>
 State reduce_chunk(const T* x, int64_t n, const Inverse<T>& inverse, Room<T> keep = {},
-                   const Beside& beside = {}) {
+                   const Beside& beside = {}, bool coarse = false) {
   if constexpr (sizeof(T) == 4) {
     alignas(kVectorBytes) T passing[Room<T>::kPassing];
     const bool keeps = keep.e != nullptr;
     const Room<T> room = keeps ? keep : Room<T>{passing};
     State state;
-    const auto guessed = [&](auto tempered, auto kept) INLINE_LAMBDA {
-      return reduce_guessing<decltype(tempered)::value, decltype(kept)::value>(x, n, inverse, room,
-                                                                               beside, state);
+    const auto guessed = [&](auto tempered, auto kept, auto coarse) INLINE_LAMBDA {
+      return reduce_guessing<decltype(tempered)::value, decltype(kept)::value,
+                             decltype(coarse)::value>(x, n, inverse, room, beside, state);
     };
     const std::true_type yes;
     const std::false_type no;
     // Entries that are overwritten could not be read again.
     if (n > kBatchRow && room.e != x &&
-        (inverse.tempered ? keeps ? guessed(yes, yes) : guessed(yes, no)
-         : keeps          ? guessed(no, yes)
-                          : guessed(no, no)))
+        (inverse.tempered ? keeps ? guessed(yes, yes, no) : guessed(yes, no, no)
+         : keeps          ? guessed(no, yes, no)
+         : coarse         ? guessed(no, no, yes)
+                          : guessed(no, no, no)))
       return state;
   }
-  return reduce_below(row_max(x, n), x, n, inverse, keep, beside);
+  return reduce_below(row_max(x, n), x, n, inverse, keep, beside, coarse);
 }

@@ -118,7 +118,7 @@ State reduce_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, Room
     const bool keeps = keeps_chunks<D, T>(job, slice);
     if (keeps) keep = room_in((T*)slice.y + first);
     const State state = reduce_chunk(x, count, Inverse<T>::of(slice.temperature), keep,
-                                     ahead_of<D>(job, slice, first, count, keep));
+                                     ahead_of<D>(job, slice, first, count, keep), job.only_sums());
     if (keeps) settle(keep, count);
     return state;
   }
@@ -221,8 +221,11 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
   return state;
 }
 
-// Logarithms of sums of floats that, rounded, are no further from zero are taken again in double.
-constexpr double kNextToZero = 0.5;
+// Logarithms of sums of n floats that, rounded, are no further from zero are taken again in double.
+// Coarse exponentials are off by 1.45 2^-24 and a twentieth of that for each 1 that an entry is
+// away from zero; from there on both are less than 1.5 units of a result. The more entries there
+// are, the further they lie below the logarithm of their sum.
+constexpr float next_to_zero(int64_t n) { return n < 8 ? 0.5f : 1.0f; }
 
 // max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
 // exponentials shows, and they are computed once more in double.
@@ -230,7 +233,7 @@ template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
   const double result = all.max + log_of_slice<T>(all, others);
-  if (sizeof(T) == 8 || std::fabs(T(result)) > kNextToZero) return result;
+  if (sizeof(T) == 8 || std::fabs(T(result)) > next_to_zero(job.n)) return result;
   State precise;
   for (int64_t first = 0; first < job.n; first += kChunk) {
     const int64_t count = chunk_length(job, first / kChunk);
@@ -293,7 +296,7 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     all = merge(all, sink);
   }
 
-  if (job.op == Op::logsumexp && !job.notes) {
+  if (job.only_sums()) {
     map->flat = true;
     map->top = all.s != all.s    ? all.s
                : all.infinities  ? inf

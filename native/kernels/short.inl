@@ -335,6 +335,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   T* turned = scratch<T, Turned>(columns * n);
   SliceLanes<T, K, Tempered> lanes;
   lanes.count = count;
+  lanes.coarse = job.only_sums();
   if (!turn(job, x, first, turned, lanes)) return false;
   odd = lanes.odd;
   if (odd && !leave_odd(job, first, odd)) return false;
@@ -342,7 +343,12 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   rows.meanwhile =
       beside_tile<K, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
   if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
-  rows.kept ? sum_columns<true, false>(rows, lanes) : sum_columns<false, false>(rows, lanes);
+  if (rows.kept)
+    with_coarseness(lanes, [&](auto coarse) INLINE_LAMBDA {
+      sum_columns<true, false, decltype(coarse)::value>(rows, lanes);
+    });
+  else
+    sum_columns<false, false>(rows, lanes);
   if (!outgoing) return finish_tile(job, rows, lanes, first);
   outgoing->finish(columns * n);
   rows.y = outgoing->room(y);
@@ -392,7 +398,7 @@ void run_short_rows(const Job& job, int64_t first, int bundle,
     uint64_t odd = 0;
     if (!run_short_tile<D>(job, x, y, i, count, outgoing, odd)) continue;
     if constexpr (widens)
-      if (!(job.op == Op::logsumexp && job.notes))
+      if (job.op != Op::logsumexp || job.only_sums())
         round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
     if (odd) run_odd<D, T>(job, i, odd, outgoing ? outgoing->room(y) : nullptr);
     if (outgoing) outgoing->take(y, count * n);

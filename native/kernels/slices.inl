@@ -46,7 +46,8 @@ struct SliceLanes {
   static constexpr int W = kWidth<T>, H = kWide<T, 1>, M = K * H;
   using C = exp_constants<T>;
 
-  int count;  // lanes that exist
+  int count;            // lanes that exist
+  bool coarse = false;  // whether exponentials are (see exp_scaled)
   // Of lanes that were adjusted: what their entries are counted from, and which hold nothing.
   bool adjusted = false;
   group<T, K> shift;
@@ -143,6 +144,11 @@ struct SliceLanes {
       kept = hi;
       widen(lo, lost);
       for (int j = 0; j < M; ++j) top[j] = top[j] + lost[j];
+      if (coarse) {
+        vec<double> summed[M];
+        widen(exp_scaled<false, Tempered, true>(max, frame), summed);
+        for (int j = 0; j < M; ++j) lost[j] = top[j] - summed[j];
+      }
     } else {
       widen(lo, top_lo);
       kept = exp_scaled<false, Tempered>(max, frame);
@@ -323,9 +329,9 @@ struct SliceLanes {
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
-  // The logarithms of sums; false if the rounding of float exponentials would show in one, which is
-  // next to zero (near_zero.inl).
-  bool logsumexp(group<T, K>& result) const {
+  // The logarithms of sums of n entries; false if the rounding of float exponentials would show in
+  // one, which is next to zero (near_zero.inl).
+  bool logsumexp(int64_t n, group<T, K>& result) const {
     vec<bits<T>> near{};
     EACH {
       vec<double> m[H], log[H];
@@ -336,10 +342,18 @@ struct SliceLanes {
       narrowed(m, rounded);
       result.v[k] = rounded.v[0];
     }
-    EACH near |= absolute<T>(result.v[k]) <= T(kNextToZero);
+    EACH near |= absolute<T>(result.v[k]) <= T(next_to_zero(n));
     return sizeof(T) == 8 || !any_set<T>(near);
   }
 };
+
+// Calls f with whether exponentials that are not kept for results are coarse, as a type.
+template <class T, int K, bool Tempered, class F>
+INLINE void with_coarseness(const SliceLanes<T, K, Tempered>& lanes, F f) {
+  if constexpr (kMayBeCoarse<T, Tempered, false>)
+    if (lanes.coarse) return f(std::true_type());
+  f(std::false_type());
+}
 
 // Whether what is asked for are logarithms of sums, or made of them.
 inline bool needs_logarithms(const Job& job) { return job.notes || job.op != Op::softmax; }
