@@ -94,7 +94,7 @@ struct Job {
 
   // Whether results take the place of the entries.
   bool overwrites() const { return x.data == y.data; }
-  // Whether nothing is asked for but logarithms of sums.
+  // Whether nothing is asked for but logarithms of sums (which have no temperature).
   bool only_sums() const { return op == Op::logsumexp && !notes; }
 
   int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }

@@ -2,16 +2,13 @@
 
 #include <cmath>
 
+#include "pairs.h"
+
 namespace softmax {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kLn2Hi = 0x1.62e42fefa39efp-1, kLn2Lo = 0x1.abc9e3b39803fp-56;
-
-Pair two_sum(double a, double b) {
-  double sum = a + b, t = sum - a;
-  return {sum, (a - (sum - t)) + (b - t)};
-}
 
 }  // namespace
 
@@ -44,6 +41,14 @@ State merge(const State& a, const State& b) {
   if (a.s != a.s || b.s != b.s) result.s = std::nan("");
   return result;
 }
+
+Pair sum_of_exponentials(const float* x, int64_t count) {
+  Pair sum = {0, 0};
+  for (int64_t i = 0; i < count; ++i) sum = sum + exp_in_full(x[i]);
+  return sum;
+}
+
+double logarithm_next_to_zero(Pair sum) { return log1p(sum - pair(1)).hi; }
 
 double pairwise_sum(const double* terms, int64_t count) {
   constexpr int64_t kLanes = 8, kBlock = 128;

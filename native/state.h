@@ -41,4 +41,8 @@ struct Pair {
   double hi, lo;
 };
 
+// The sum of exp(x), to 2^-90 of the largest term, and the logarithm of such a sum next to 1.
+Pair sum_of_exponentials(const float* x, int64_t count);
+double logarithm_next_to_zero(Pair sum);
+
 }  // namespace softmax

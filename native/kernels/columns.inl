@@ -270,7 +270,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     ShiftLanes<T, Tempered> shift[K];
     EACH shift[k] = lanes.shift_to_logarithms(k);
     write_logarithms(writer, lanes, shift);
-  } else if (!job.notes) {
+  } else if (job.only_sums()) {
     group<T, K> result;
     const bool settled = lanes.logsumexp(job.n, result);
     if constexpr (sizeof(T) == 4)

@@ -157,8 +157,8 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
 
 // exp(x) in the frame: with p = exp(r) - 1 and a power of two (times `unit`) it is power (1 + p).
 // Coarse exponentials show in nothing but the logarithm of their sum, max + log(sum / exp(max)).
-// They leave out a term of the polynomial and, where r is one fused step, what this step lost: a
-// part of x that is a twentieth of its last place, and in all terms of a slice about the same.
+// They leave out a term of the polynomial and, where r is one fused step, the second part of ln 2,
+// which takes 2^-28.4 of x from it.
 template <bool Shifted, bool Tempered, bool Coarse = false, int K, int F>
 INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
                                   group<float, K>* lost = nullptr) {
@@ -174,8 +174,8 @@ INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F
   EACH n.v[k] = t.v[k] - OF(rounder);
   EACH r.v[k] = fma(n.v[k], splat(-C::ln2[0]), z.v[k]);
   constexpr int parts = int(sizeof C::ln2 / sizeof(float));
-  for (int i = 1; i < (Coarse && parts == 2 ? 1 : parts); ++i)
-    EACH r.v[k] = fma(n.v[k], splat(-C::ln2[i]), r.v[k]);
+  constexpr int steps = Coarse && parts == 2 ? 1 : parts;
+  for (int i = 1; i < steps; ++i) EACH r.v[k] = fma(n.v[k], splat(-C::ln2[i]), r.v[k]);
   if constexpr (Tempered) EACH r.v[k] = r.v[k] + low.v[k];
   // The integer in t is relative to N and biased: moved up it is the exponent.
   EACH power.v[k] = (vec<float>)(((vec<uint32_t>)t.v[k] << (C::mantissa - C::eighths)) +
@@ -209,6 +209,7 @@ INLINE group<T, K> exp_whole(const group<T, K>& x, const Frame<T, F>& frame) {
   return p;
 }
 
+// Doubles are never coarse.
 template <bool Shifted, bool Tempered, bool = false, int K, int F>
 INLINE group<double, K> exp_scaled(const group<double, K>& x, const Frame<double, F>& frame) {
   return exp_whole<Shifted, Tempered>(x, frame);

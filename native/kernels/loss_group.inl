@@ -5,6 +5,9 @@
 // The loss is log(1 + rest) + (max - x_label), never the difference of two large numbers; so is the
 // gradient of a label that is the largest entry: minus the sum of the others.
 
+template <class D, class T>
+void run_bundle(const Job& job, int64_t first, int count);
+
 // The largest bundle of slices.
 constexpr int kLossGroup = kColumns;
 

@@ -222,26 +222,23 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
 }
 
 // Logarithms of sums of n floats that, rounded, are no further from zero are taken again in double.
-// Coarse exponentials are off by 1.45 2^-24 and a twentieth of that for each 1 that an entry is
-// away from zero; from there on both are less than 1.5 units of a result. The more entries there
-// are, the further they lie below the logarithm of their sum.
-constexpr float next_to_zero(int64_t n) { return n < 8 ? 0.5f : 1.0f; }
+// A coarse exponential is off by 1.46 2^-24 of itself and by 0.05 2^-24 more for each 1 that its
+// entry is away from zero.  From 1 on, where a unit of the result is 2^-23, that is less than 1.5
+// of them; of few entries, which are near the logarithm of their sum and of which one is exact,
+// also from 0.5 on.  Three units more, since what belongs below may have come out above.
+constexpr float next_to_zero(int64_t n) { return n < 8 ? 0x1.000006p-1f : 0x1.000006p+0f; }
 
-// max + log(1 + rest): exact where one entry stands alone.  Near zero the rounding of float
-// exponentials shows, and they are computed once more in double.
+template <class D>
+float settle_next_to_zero(const Job& job, const Slice& slice);
+
+// max + log(1 + rest): exact where one entry stands alone.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
   const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
   const double result = all.max + log_of_slice<T>(all, others);
-  if (sizeof(T) == 8 || std::fabs(T(result)) > next_to_zero(job.n)) return result;
-  State precise;
-  for (int64_t first = 0; first < job.n; first += kChunk) {
-    const int64_t count = chunk_length(job, first / kChunk);
-    const double* x = entries<D, double>(job, slice, first, count);
-    precise = merge(precise, reduce_chunk(x, count, Inverse<double>()));
-  }
-  const double precise_others = sum_of_others<D, double>(job, slice, precise, {});
-  return precise.max + log_of_slice<double>(precise, precise_others);
+  if constexpr (sizeof(T) == 4)
+    if (std::fabs(T(result)) <= next_to_zero(job.n)) return settle_next_to_zero<D>(job, slice);
+  return result;
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.

@@ -144,11 +144,12 @@ struct SliceLanes {
       kept = hi;
       widen(lo, lost);
       for (int j = 0; j < M; ++j) top[j] = top[j] + lost[j];
-      if (coarse) {
-        vec<double> summed[M];
-        widen(exp_scaled<false, Tempered, true>(max, frame), summed);
-        for (int j = 0; j < M; ++j) lost[j] = top[j] - summed[j];
-      }
+      if constexpr (!Tempered)
+        if (coarse) {
+          vec<double> summed[M];
+          widen(exp_scaled<false, false, true>(max, frame), summed);
+          for (int j = 0; j < M; ++j) lost[j] = top[j] - summed[j];
+        }
     } else {
       widen(lo, top_lo);
       kept = exp_scaled<false, Tempered>(max, frame);
@@ -347,10 +348,10 @@ struct SliceLanes {
   }
 };
 
-// Calls f with whether exponentials that are not kept for results are coarse, as a type.
+// Calls f with whether these slices' exponentials are coarse, as a type.
 template <class T, int K, bool Tempered, class F>
 INLINE void with_coarseness(const SliceLanes<T, K, Tempered>& lanes, F f) {
-  if constexpr (kMayBeCoarse<T, Tempered, false>)
+  if constexpr (sizeof(T) == 4 && !Tempered)
     if (lanes.coarse) return f(std::true_type());
   f(std::false_type());
 }
