@@ -76,16 +76,6 @@ struct PowersOfTwo {
 
 inline const PowersOfTwo kPowersOfTwo;
 
-// ln(2) / 2048; the first two of its three parts have 29 bits, so k times them is exact.
-inline constexpr double kStep[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46,
-                                   -0x1.b0e2633fe0685p-78};
-
-// How many such steps there are in z, rounded.
-inline double steps_in(double z) {
-  constexpr double magic = 0x1.8p+52;  // adding it rounds to an integer
-  return (z * (kTable / 0x1.62e42fefa39efp-1) + magic) - magic;
-}
-
 // 2^exponent for an exponent of a normal number.
 inline double power_of_two(int exponent) {
   const uint64_t bits = uint64_t(1023 + exponent) << 52;
@@ -97,8 +87,11 @@ inline double power_of_two(int exponent) {
 // exp(z) 2^headroom for z up to 700, with headroom up to 300; 0 where that is far below 1e-308.
 inline Pair exp(Pair z, int headroom = 0) {
   if (!(z.hi > -900)) return {z.hi == z.hi ? 0 : z.hi, 0};
-  const double k = steps_in(z.hi);
-  const double r = (z.hi - k * kStep[0]) - k * kStep[1] + (z.lo - k * kStep[2]);
+  // ln(2) / 2048; the first two of its three parts have 29 bits, so k times them is exact.
+  constexpr double step[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46, -0x1.b0e2633fe0685p-78};
+  constexpr double magic = 0x1.8p+52;  // adding it rounds to an integer
+  const double k = (z.hi * (kTable / 0x1.62e42fefa39efp-1) + magic) - magic;
+  const double r = (z.hi - k * step[0]) - k * step[1] + (z.lo - k * step[2]);
   const double growth = r + r * r * (0.5 + r * (1 / 6.0 + r * (1 / 24.0)));
   const int64_t whole = int64_t(k);
   const Pair base = kPowersOfTwo.at[size_t(whole & (kTable - 1))];
@@ -123,16 +116,6 @@ inline Pair expm1(Pair z) {
   const Pair series = quick_two_sum(x, square.hi / 2);
   return quick_two_sum(series.hi,
                        series.lo + (square.lo / 2 + x * square.hi * tail + z.lo * (1 + x)));
-}
-
-// exp(z) to 2^-90, for z up to 700; 0 where it is less than that.
-inline Pair exp_in_full(double z) {
-  if (!(z > -700)) return {0, 0};
-  const double k = steps_in(z);
-  const Pair r = two_sum(z - k * kStep[0], -k * kStep[1]) + pair(-k * kStep[2]);
-  const int64_t whole = int64_t(k);
-  const Pair base = kPowersOfTwo.at[size_t(whole & (kTable - 1))];
-  return scaled(base + base * expm1(r), power_of_two(int(whole >> 11)));
 }
 
 // log(1 + t), by one Newton step.

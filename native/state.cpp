@@ -42,13 +42,7 @@ State merge(const State& a, const State& b) {
   return result;
 }
 
-Pair sum_of_exponentials(const float* x, int64_t count) {
-  Pair sum = {0, 0};
-  for (int64_t i = 0; i < count; ++i) sum = sum + exp_in_full(x[i]);
-  return sum;
-}
-
-double logarithm_next_to_zero(Pair sum) { return log1p(sum - pair(1)).hi; }
+const Pair* powers_of_two() { return kPowersOfTwo.at.data(); }
 
 double pairwise_sum(const double* terms, int64_t count) {
   constexpr int64_t kLanes = 8, kBlock = 128;

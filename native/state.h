@@ -41,8 +41,7 @@ struct Pair {
   double hi, lo;
 };
 
-// The sum of exp(x), to 2^-90 of the largest term, and the logarithm of such a sum next to 1.
-Pair sum_of_exponentials(const float* x, int64_t count);
-double logarithm_next_to_zero(Pair sum);
+// 2^(j / 2048), j below 2048: the table of pairs.h, for kernels, which may not include that.
+const Pair* powers_of_two();
 
 }  // namespace softmax

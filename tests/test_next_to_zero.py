@@ -62,13 +62,58 @@ def test_logarithms_of_sums_just_below_a_power_of_two(kernels, length, first, ot
     assert errors(sm.logsumexp(x), x).max() < 2
 
 
-@pytest.mark.parametrize("length", [2, 3, 10, 24, 25, 100, 1000])
-def test_logarithms_of_sums_at_zero(kernels, length):
-    """Rows of logarithms of probabilities, whose rounding is all that is left of the results."""
-    x = np.random.default_rng(length).normal(0, 2, (min(20_000, 200_000 // length), length))
-    x = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).astype(np.float32)
+def logarithms_of_probabilities(*shape, dtype=np.float32):
+    """Rows whose rounding is all that is left of the logarithms of their sums."""
+    x = np.random.default_rng(shape[-1]).normal(0, 2, shape)
+    return (x - np.log(np.exp(x).sum(axis=-1, keepdims=True))).astype(dtype)
+
+
+@pytest.mark.parametrize("length", [2, 10, 40, 600])
+def test_logarithms_of_sums_next_to_zero_in_any_layout(kernels, length):
+    x = logarithms_of_probabilities(10, 8, length)
+    mask = np.random.default_rng(0).random((5, length)) < 0.9
+    mask[:, 0] = True
+    layouts = [
+        (x[:, :5], True),
+        (x[:, :5], mask),
+        (np.ascontiguousarray(x[:, :5]), mask),
+        (x[::-1], True),
+        (x[:, ::-2], True),
+        (x[:, ::2, ::-1], True),
+        (np.broadcast_to(x[:, :1], x.shape), True),
+        (np.broadcast_to(x[0], x.shape), True),
+        (np.moveaxis(np.moveaxis(x, 2, 0).copy(), 0, 2), True),
+    ]
+    for array, where in layouts:
+        takes_part = np.broadcast_to(where, array.shape)
+        alone = [
+            [sm.logsumexp(row, where=part) for row, part in zip(*rows, strict=True)]
+            for rows in zip(array, takes_part, strict=True)
+        ]
+        assert sm.logsumexp(array, where=where).tobytes() == np.array(alone).tobytes()
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if dtype != np.float64], ids=str)
+@pytest.mark.parametrize("length", [2, 3, 10, 24, 25, 100, 1000, 70_000])
+def test_logarithms_of_sums_at_zero(kernels, dtype, length):
+    count = {2: 20_000, 3: 20_000, 10: 20_000}.get(length, 150_000 // length)
+    x = logarithms_of_probabilities(count, length, dtype=dtype)
+    got = sm.logsumexp(x)
+    assert oracle.ulp_error(got, oracle.logsumexp(x), dtype).max() < 2
+    assert got[:5].tobytes() == np.stack([sm.logsumexp(row) for row in x[:5]]).tobytes()
+
+
+def test_logarithms_of_sums_of_one_entry_and_next_to_nothing(kernels):
+    first = np.array([0, 0, 1e-20, -1e-10, 3e-7, -0.0], np.float32)
+    others = np.array([-40, -100, -50, -23, -16, -85], np.float32)
+    x = np.repeat(others[:, np.newaxis], 300, axis=1)
+    x[:, 0] = first
     got = sm.logsumexp(x)
     assert oracle.ulp_error(got, oracle.logsumexp(x), np.float32).max() < 2
+    assert (
+        sm.logsumexp(x[:, :5].copy()).tobytes()
+        == np.stack([sm.logsumexp(row[:5]) for row in x]).tobytes()
+    )
 
 
 @pytest.mark.parametrize("border", [-1, -0.5, 0.5, 1])

@@ -118,11 +118,3 @@ INLINE void two_sum(V a, V b, V& sum, V& error) {
   V t = sum - a;
   error = (a - (sum - t)) + (b - t);
 }
-
-// Numbers in two parts.
-inline Pair operator+(Pair a, Pair b) {
-  const double sum = a.hi + b.hi, t = sum - a.hi;
-  const double error = ((a.hi - (sum - t)) + (b.hi - t)) + (a.lo + b.lo);
-  const double whole = sum + error;
-  return {whole, error - (whole - sum)};
-}

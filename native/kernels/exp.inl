@@ -232,7 +232,7 @@ INLINE group<double, K> exp_tail(const group<double, K>& r, const group<double, 
   return even;
 }
 
-// The same exponential as a sum of two numbers, to about a sixteenth of a unit of the first.
+// The same exponential as a sum of two numbers, to about a twelfth of a unit of the first.
 template <bool Shifted, bool Tempered, int K, int F>
 INLINE void exp_scaled_pair(const group<float, K>& x, const Frame<float, F>& frame,
                             group<float, K>& hi, group<float, K>& lo) {

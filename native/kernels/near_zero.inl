@@ -1,23 +1,78 @@
 // Logarithms of sums of floats next to zero, where the rounding of float exponentials would show:
-// once more, from exponentials in two parts, good to 2^-57.  How those of a slice are added up
-// depends on nothing but how many there are.
+// once more, from exponentials in two parts.  How those of a slice are added up depends on nothing
+// but how many there are.
 
-// As entries are near zero or below, exponentials stay as they are.
-INLINE Frame<double> frame_next_to_zero() {
-  State unit;
-  return frame_around(0.0, Inverse<double>(), unit);
-}
+// Exponentials, scaled as those of doubles in the frame of 0, which no entry is far above: to
+// 2^-55, or `Full`, to 2^-79.
+template <bool Full>
+struct PreciseExponential;
 
-// Running sums of terms in two parts, each less than four.  Sums begin above any term, as those of
-// doubles do (reduce.inl); as multiples of their last place they add up without rounding.
+template <>
+struct PreciseExponential<false> {
+  Frame<double> frame;
+
+  INLINE PreciseExponential() {
+    State unit;
+    frame = frame_around(0.0, Inverse<double>(), unit);
+  }
+
+  template <int K>
+  INLINE void operator()(const group<double, K>& x, group<double, K>& e,
+                         group<double, K>& low) const {
+    exp_scaled_pair<false, false>(x, frame, e, low);
+  }
+};
+
+// From a table, 2^(k / 2048) exp(r) with |r| < 2^-12, where a second part is of little weight.
+template <>
+struct PreciseExponential<true> {
+  // ln(2) / 2048 in three parts; the first two have 29 bits, so that k times them is exact.
+  static constexpr double step[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46,
+                                    -0x1.b0e2633fe0685p-78};
+  static constexpr double inverse = 2048 / 0x1.62e42fefa39efp-1, lowest = -700;
+  const Pair* const powers = powers_of_two();
+
+  template <int K>
+  INLINE void operator()(const group<double, K>& x, group<double, K>& e,
+                         group<double, K>& low) const {
+    using C = exp_constants<double>;
+    EACH {
+      const vec<double> z = larger(x.v[k], splat(lowest));
+      const vec<double> t = fma(z, splat(inverse), splat(C::magic)), n = t - C::magic;
+      const vec<double> a = z - n * step[0], b = n * step[1], r = a - b;
+      const vec<double> r_lo = ((a - r) - b) - n * step[2];
+      const vec<uint64_t> bits = (vec<uint64_t>)t;
+      vec<double> base, base_lo;
+      for (int l = 0; l < kWidth<double>; ++l) {
+        const Pair& power = powers[bits[l] % 2048];
+        base[l] = power.hi, base_lo[l] = power.lo;
+      }
+      const vec<double> scale =
+          (vec<double>)((bits / 2048 + (C::bias + C::headroom)) << C::mantissa);
+      const vec<double> rest =
+          fma(r * r, fma(r, fma(r, splat(1 / 24.0), splat(1 / 6.0)), splat(0.5)), r_lo);
+      const vec<double> growth = base * r, sum = base + growth;
+      const vec<double> lost = (growth - (sum - base)) + product_error(base, r, growth);
+      const vec<double> none = splat(0.0);
+      e.v[k] = x.v[k] > lowest ? sum * scale : none;
+      low.v[k] =
+          x.v[k] > lowest ? (lost + fma(base, rest, fma(base_lo, r, base_lo))) * scale : none;
+    }
+  }
+};
+
+// Running sums of such terms, each less than four.  They begin at two, whose exponent no term
+// exceeds, so that what a sum loses is known from one subtraction; and all being multiples of
+// their last place, sums add up without rounding.
 template <int K>
 struct PreciseSums {
   group<double, K> sum, rest;
 
   INLINE PreciseSums() { EACH sum.v[k] = splat(Sums<double>::start), rest.v[k] = splat(0.0); }
-  INLINE void add(const group<double, K>& x, const Frame<double>& frame) {
+  template <class Exponential>
+  INLINE void add(const group<double, K>& x, const Exponential& exponential) {
     group<double, K> term, low;
-    exp_scaled_pair<false, false>(x, frame, term, low);
+    exponential(x, term, low);
     EACH {
       const vec<double> longer = sum.v[k] + term.v[k];
       rest.v[k] = rest.v[k] + ((term.v[k] - (longer - sum.v[k])) + low.v[k]);
@@ -27,33 +82,9 @@ struct PreciseSums {
   INLINE vec<double> whole(int k) const { return sum.v[k] - Sums<double>::start; }
 };
 
-struct NextToZero;
-
-// So few entries are added up in one lane, beside those of other slices; more, in their own lanes.
-constexpr int64_t kFewEntries = 24;
-
-// Those of a slice, kColumns apart.
-template <class D>
-INLINE void place_entries(const Job& job, const Slice& slice, double* to) {
-  const int64_t n = job.n, step = job.x.along;
-  for (int64_t j = 0; j < n; ++j) to[j * kColumns] = widened(*(const D*)(slice.x + j * step));
-  for (int64_t j = 0; slice.where && j < n; ++j)
-    if (!slice.where[j * job.where.along])
-      to[j * kColumns] = -std::numeric_limits<double>::infinity();
-}
-
-// The sums of two vectors of slices.
-INLINE void sum_beside(const double* x, int64_t n, const Frame<double>& frame, double* whole,
-                       double* rest) {
-  constexpr int K = 2, W = kWidth<double>;
-  PreciseSums<K> sums;
-  for (int64_t j = 0; j < n; ++j)
-    sums.add(load_group<K>(x + j * kColumns, K * W, splat(0.0)), frame);
-  EACH store(whole + k * W, sums.whole(k)), store(rest + k * W, sums.rest.v[k]);
-}
-
-template <class D>
-Pair sum_in_lanes(const Job& job, const Slice& slice, const Frame<double>& frame) {
+// Sums of the entries of a slice, in lanes.
+template <class D, class Exponential>
+Pair sum_in_lanes(const Job& job, const Slice& slice, const Exponential& exponential) {
   constexpr int K = kLanes / kWidth<double>;
   PreciseSums<K> sums;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -64,7 +95,7 @@ Pair sum_in_lanes(const Job& job, const Slice& slice, const Frame<double>& frame
       widen(load_group<K / 2>(x + i, int(std::min<int64_t>(count - i, kLanes)),
                               splat(-std::numeric_limits<float>::infinity())),
             entry.v);
-      sums.add(entry, frame);
+      sums.add(entry, exponential);
     }
   }
   vec<double> whole = sums.whole(0);
@@ -75,79 +106,90 @@ Pair sum_in_lanes(const Job& job, const Slice& slice, const Frame<double>& frame
   return {fold(whole, kSum)[0], fold(rest[0], kSum)[0]};
 }
 
-// Nearer to zero than this, what is left of them is not enough for a float.
-constexpr double kTinyLogarithm = 0x1p-32;
+// So few entries are added up in one lane, beside those of other slices.
+constexpr int64_t kFewEntries = 24;
+struct NextToZero;
 
-// Such a logarithm.
+// Copies the entries of a slice to every kColumns-th place.
 template <class D>
-double tiny_logarithm(const Job& job, const Slice& slice) {
-  Pair sum = {0, 0};
-  for (int64_t first = 0; first < job.n; first += kChunk) {
-    const int64_t count = chunk_length(job, first / kChunk);
-    sum = sum + sum_of_exponentials(entries<D, float>(job, slice, first, count), count);
+INLINE void place_entries(const Job& job, const Slice& slice, double* to) {
+  const int64_t n = job.n, step = job.x.along;
+  for (int64_t j = 0; j < n; ++j) to[j * kColumns] = widened(*(const D*)(slice.x + j * step));
+  for (int64_t j = 0; slice.where && j < n; ++j)
+    if (!slice.where[j * job.where.along])
+      to[j * kColumns] = -std::numeric_limits<double>::infinity();
+}
+
+// The sums of slices slice_of(0) .. slice_of(count - 1), kColumns at most, each in two parts, to
+// the end of a vector of them.
+template <class D, class SliceOf>
+INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double* whole,
+                             double* rest) {
+  constexpr int W = kWidth<double>, K = 2;
+  const PreciseExponential<false> exponential;
+  if (job.n > kFewEntries) {
+    for (int i = 0; i < count; ++i) {
+      const Pair sum = sum_in_lanes<D>(job, slice_of(i), exponential);
+      std::fill(whole + i, whole + (i + W) / W * W, sum.hi);
+      std::fill(rest + i, rest + (i + W) / W * W, sum.lo);
+    }
+    return;
   }
-  return logarithm_next_to_zero(sum);
+  double* placed = scratch<double, NextToZero>(job.n * kColumns);
+  for (int i = 0; i < count; ++i) place_entries<D>(job, slice_of(i), placed + i);
+  for (int i = 0; i < count; i += K * W) {
+    PreciseSums<K> sums;
+    for (int64_t j = 0; j < job.n; ++j)
+      sums.add(load_group<K>(placed + j * kColumns + i, K * W, splat(0.0)), exponential);
+    EACH store(whole + i + k * W, sums.whole(k)), store(rest + i + k * W, sums.rest.v[k]);
+  }
 }
 
 // The logarithms of sums next to 1, which are still scaled.
-INLINE vec<double> logarithms_next_to_zero(const double* hi, const double* lo) {
+INLINE vec<double> logarithms_next_to_zero(vec<double> whole, vec<double> rest) {
   const double unscale = power_of_two(-exp_constants<double>::headroom);
-  const vec<double> sum = load(hi) * unscale, rest = load(lo) * unscale, whole = sum + rest;
-  return log_of(whole, rest - (whole - sum), splat(0.0));
+  const vec<double> u = (whole + rest) * unscale;
+  return log_of(u, rest * unscale - (u - whole * unscale), splat(0.0));
 }
 
-// Of `count` slices, kColumns at most, which stand place[i] slices behind the first.
-template <class D>
-void settle_next_to_zero(const Job& job, const Slice& first, const int* place, int count,
-                         float* result) {
+// The logarithms of slices' sums that are next to zero.  What is left of those that are nearer than
+// `tiny` is not enough for a float: they are added up in full.
+template <class D, class SliceOf>
+void settle(const Job& job, SliceOf slice_of, int count, double* result) {
   constexpr int W = kWidth<double>;
-  const int64_t n = job.n, next = job.x.stride[job.dims - 1];
-  const int64_t where_next = job.where.stride[job.dims - 1];
-  const auto slice_of = [&](int i) INLINE_LAMBDA {
-    Slice slice = first;
-    slice.x += place[i] * next;
-    if (slice.where) slice.where += place[i] * where_next;
-    return slice;
-  };
-  const Frame<double> frame = frame_next_to_zero();
-  alignas(kVectorBytes) double hi[kColumns], lo[kColumns], log[kColumns];
-  if (n <= kFewEntries) {
-    double* entries = scratch<double, NextToZero>(n * kColumns);
-    for (int i = 0; i < count; ++i) place_entries<D>(job, slice_of(i), entries + i);
-    for (int i = 0; i < count; i += 2 * W) sum_beside(entries + i, n, frame, hi + i, lo + i);
-  } else {
-    for (int i = 0; i < count; ++i) {
-      const Pair sum = sum_in_lanes<D>(job, slice_of(i), frame);
-      std::fill(hi + i, hi + (i + W) / W * W, sum.hi);  // to the end of a vector
-      std::fill(lo + i, lo + (i + W) / W * W, sum.lo);
-    }
-  }
-  for (int i = 0; i < count; i += W) store(log + i, logarithms_next_to_zero(hi + i, lo + i));
+  constexpr double tiny = 0x1p-32;
+  double whole[kColumns], rest[kColumns];
+  sums_next_to_one<D>(job, slice_of, count, whole, rest);
+  for (int i = 0; i < count; i += W)
+    store(result + i, logarithms_next_to_zero(load(whole + i), load(rest + i)));
   for (int i = 0; i < count; ++i) {
-    if (std::fabs(log[i]) < kTinyLogarithm) log[i] = tiny_logarithm<D>(job, slice_of(i));
-    result[place[i]] = float(log[i]);
+    if (std::fabs(result[i]) >= tiny) continue;
+    const Pair sum = sum_in_lanes<D>(job, slice_of(i), PreciseExponential<true>());
+    result[i] = logarithms_next_to_zero(splat(sum.hi), splat(sum.lo))[0];
   }
 }
 
 // Of slices first .. first + count - 1, a tile or a batch, the results that are next to zero.
 inline __attribute__((noinline)) void settle_next_to_zero(const Job& job, int64_t first, int count,
                                                           float* result) {
-  int found[kColumns], near = 0;
+  int place[kColumns], found = 0;
   for (int i = 0; i < count; ++i) {  // without a branch
-    found[near] = i;
-    near += std::fabs(result[i]) <= next_to_zero(job.n);
+    place[found] = i;
+    found += std::fabs(result[i]) <= next_to_zero(job.n);
   }
+  double settled[kColumns];
   with_types(job.dtype, [&](auto d, auto t) {
     if constexpr (sizeof t == 4)
-      settle_next_to_zero<decltype(d)>(job, slice_at(job, first), found, near, result);
+      settle<decltype(d)>(
+          job, [&](int i) { return slice_at(job, first + place[i]); }, found, settled);
   });
+  for (int i = 0; i < found; ++i) result[place[i]] = float(settled[i]);
 }
 
 // Of a slice alone.
 template <class D>
 float settle_next_to_zero(const Job& job, const Slice& slice) {
-  constexpr int none = 0;
-  float result;
-  settle_next_to_zero<D>(job, slice, &none, 1, &result);
-  return result;
+  double settled[kWidth<double>];
+  settle<D>(job, [&](int) { return slice; }, 1, settled);
+  return float(settled[0]);
 }

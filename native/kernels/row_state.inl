@@ -221,7 +221,8 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
   return state;
 }
 
-// Logarithms of sums of n floats that, rounded, are no further from zero are taken again in double.
+// Logarithms of sums of n floats that, rounded, are no further from zero are taken again
+// (near_zero.inl).
 // A coarse exponential is off by 1.46 2^-24 of itself and by 0.05 2^-24 more for each 1 that its
 // entry is away from zero.  From 1 on, where a unit of the result is 2^-23, that is less than 1.5
 // of them; of few entries, which are near the logarithm of their sum and of which one is exact,

@@ -359,12 +359,17 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   return state;
 }
 
+// All chunks' states as one, counted from the first of the largest entries.
+inline Pair operator+(Pair a, Pair b) {
+  const double sum = a.hi + b.hi, t = sum - a.hi;
+  const double error = ((a.hi - (sum - t)) + (b.hi - t)) + (a.lo + b.lo);
+  const double whole = sum + error;
+  return {whole, error - (whole - sum)};
+}
 INLINE Pair scaled(Pair a, double b) {
   const double product = a.hi * b;
   return {product, std::fma(a.hi, b, -product) + a.lo * b};
 }
-
-// All chunks' states as one, counted from the first of the largest entries.
 inline State weighed_together(const State* chunks, int64_t count) {
   State all = chunks[0];
   if (count == 1) return all;
