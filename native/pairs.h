@@ -61,9 +61,7 @@ inline Pair pair(double a) { return {a, 0}; }
 // a times a power of two.
 inline Pair scaled(Pair a, double power) { return {a.hi * power, a.lo * power}; }
 
-// 2^(j / 2048): exp(z) = 2^(k / 2048) exp(r) leaves a short series in r.
-inline constexpr int kTable = 2048;
-
+// 2^(j / 2048).
 struct PowersOfTwo {
   std::array<Pair, kTable> at;
 
@@ -87,11 +85,9 @@ inline double power_of_two(int exponent) {
 // exp(z) 2^headroom for z up to 700, with headroom up to 300; 0 where that is far below 1e-308.
 inline Pair exp(Pair z, int headroom = 0) {
   if (!(z.hi > -900)) return {z.hi == z.hi ? 0 : z.hi, 0};
-  // ln(2) / 2048; the first two of its three parts have 29 bits, so k times them is exact.
-  constexpr double step[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46, -0x1.b0e2633fe0685p-78};
   constexpr double magic = 0x1.8p+52;  // adding it rounds to an integer
   const double k = (z.hi * (kTable / 0x1.62e42fefa39efp-1) + magic) - magic;
-  const double r = (z.hi - k * step[0]) - k * step[1] + (z.lo - k * step[2]);
+  const double r = (z.hi - k * kTableStep[0]) - k * kTableStep[1] + (z.lo - k * kTableStep[2]);
   const double growth = r + r * r * (0.5 + r * (1 / 6.0 + r * (1 / 24.0)));
   const int64_t whole = int64_t(k);
   const Pair base = kPowersOfTwo.at[size_t(whole & (kTable - 1))];

@@ -41,7 +41,13 @@ struct Pair {
   double hi, lo;
 };
 
-// 2^(j / 2048), j below 2048: the table of pairs.h, for kernels, which may not include that.
+// exp(z) = 2^(k / 2048) exp(r) leaves a short series in r = z - k ln(2) / 2048.  Of that step the
+// first two of three parts have 29 bits at most, so k times them is exact.
+inline constexpr int kTable = 2048;
+inline constexpr double kTableStep[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46,
+                                        -0x1.b0e2633fe0685p-78};
+
+// 2^(j / 2048) for all j below 2048: the table of pairs.h, for kernels, which may not include that.
 const Pair* powers_of_two();
 
 }  // namespace softmax

@@ -41,7 +41,7 @@ def cases():
 
 
 def tiles_and_batches():
-    """Yield arrays whose slices stand side by side, some of which rise after the first."""
+    """Yield arrays of slices side by side, some of which rise after the first, or sum to one."""
     rng = np.random.default_rng(0)
     shapes = ((100, 70), 0), ((20, 100), 1), ((20, 1000), 1), ((40, 700), 1), ((200, 10), 1)
     for shape, axis in shapes:
@@ -49,6 +49,7 @@ def tiles_and_batches():
             x = rng.normal(0, 3, shape)
             np.moveaxis(x, axis, 0)[shape[axis] // 2 :, ::7] += rise
             yield x, axis
+        yield x - np.log(np.exp(x).sum(axis=axis, keepdims=True)), axis
 
 
 def every_result():

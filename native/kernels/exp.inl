@@ -157,8 +157,8 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
 
 // exp(x) in the frame: with p = exp(r) - 1 and a power of two (times `unit`) it is power (1 + p).
 // Coarse exponentials show in nothing but the logarithm of their sum, max + log(sum / exp(max)).
-// They leave out a term of the polynomial and, where r is one fused step, the second part of ln 2,
-// which takes 2^-28.4 of x from it.
+// They leave out a term of the polynomial and, where r is one fused step, the second part of ln 2:
+// that is, 2^-28.4 of x.
 template <bool Shifted, bool Tempered, bool Coarse = false, int K, int F>
 INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
                                   group<float, K>* lost = nullptr) {

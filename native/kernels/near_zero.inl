@@ -23,13 +23,12 @@ struct PreciseExponential<false> {
   }
 };
 
-// From a table, 2^(k / 2048) exp(r) with |r| < 2^-12, where a second part is of little weight.
+// From the table of 2^(k / 2048) and five terms in |r| < 2^-12.5, of which all but the first are
+// small enough for one rounding.
 template <>
 struct PreciseExponential<true> {
-  // ln(2) / 2048 in three parts; the first two have 29 bits, so that k times them is exact.
-  static constexpr double step[] = {0x1.62e42ff000000p-12, -0x1.718432a000000p-46,
-                                    -0x1.b0e2633fe0685p-78};
-  static constexpr double inverse = 2048 / 0x1.62e42fefa39efp-1, lowest = -700;
+  static constexpr double inverse = kTable / 0x1.62e42fefa39efp-1, lowest = -700;
+  static constexpr double poly[] = {1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0};
   const Pair* const powers = powers_of_two();
 
   template <int K>
@@ -39,24 +38,23 @@ struct PreciseExponential<true> {
     EACH {
       const vec<double> z = larger(x.v[k], splat(lowest));
       const vec<double> t = fma(z, splat(inverse), splat(C::magic)), n = t - C::magic;
-      const vec<double> a = z - n * step[0], b = n * step[1], r = a - b;
-      const vec<double> r_lo = ((a - r) - b) - n * step[2];
-      const vec<uint64_t> bits = (vec<uint64_t>)t;
+      const vec<double> a = z - n * kTableStep[0], b = n * kTableStep[1], r = a - b;
+      vec<double> rest = splat(poly[3]);
+      _Pragma("GCC unroll 4") for (int i = 2; i >= 0; --i) rest = fma(rest, r, splat(poly[i]));
+      rest = fma(r * r, rest, ((a - r) - b) - n * kTableStep[2]);
+      const vec<uint64_t> k_bits = (vec<uint64_t>)t;
       vec<double> base, base_lo;
       for (int l = 0; l < kWidth<double>; ++l) {
-        const Pair& power = powers[bits[l] % 2048];
+        const Pair& power = powers[k_bits[l] % kTable];
         base[l] = power.hi, base_lo[l] = power.lo;
       }
       const vec<double> scale =
-          (vec<double>)((bits / 2048 + (C::bias + C::headroom)) << C::mantissa);
-      const vec<double> rest =
-          fma(r * r, fma(r, fma(r, splat(1 / 24.0), splat(1 / 6.0)), splat(0.5)), r_lo);
-      const vec<double> growth = base * r, sum = base + growth;
+          (vec<double>)((k_bits / kTable + (C::bias + C::headroom)) << C::mantissa);
+      const vec<double> growth = base * r, sum = base + growth, none = splat(0.0);
       const vec<double> lost = (growth - (sum - base)) + product_error(base, r, growth);
-      const vec<double> none = splat(0.0);
+      const vec<double> more = lost + fma(base, rest, fma(base_lo, r, base_lo));
       e.v[k] = x.v[k] > lowest ? sum * scale : none;
-      low.v[k] =
-          x.v[k] > lowest ? (lost + fma(base, rest, fma(base_lo, r, base_lo))) * scale : none;
+      low.v[k] = x.v[k] > lowest ? more * scale : none;
     }
   }
 };
@@ -120,8 +118,8 @@ INLINE void place_entries(const Job& job, const Slice& slice, double* to) {
       to[j * kColumns] = -std::numeric_limits<double>::infinity();
 }
 
-// The sums of slices slice_of(0) .. slice_of(count - 1), kColumns at most, each in two parts, to
-// the end of a vector of them.
+// The sums of slices slice_of(0) .. slice_of(count - 1), kColumns at most, each in two parts; what
+// stands behind these means nothing.
 template <class D, class SliceOf>
 INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double* whole,
                              double* rest) {
@@ -130,8 +128,7 @@ INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double
   if (job.n > kFewEntries) {
     for (int i = 0; i < count; ++i) {
       const Pair sum = sum_in_lanes<D>(job, slice_of(i), exponential);
-      std::fill(whole + i, whole + (i + W) / W * W, sum.hi);
-      std::fill(rest + i, rest + (i + W) / W * W, sum.lo);
+      whole[i] = sum.hi, rest[i] = sum.lo;
     }
     return;
   }
@@ -152,13 +149,13 @@ INLINE vec<double> logarithms_next_to_zero(vec<double> whole, vec<double> rest) 
   return log_of(u, rest * unscale - (u - whole * unscale), splat(0.0));
 }
 
-// The logarithms of slices' sums that are next to zero.  What is left of those that are nearer than
-// `tiny` is not enough for a float: they are added up in full.
+// The logarithms of slices' sums, which are next to zero.  Those nearer than `tiny`, of which the
+// first sum does not tell enough for a float, are added up in full.
 template <class D, class SliceOf>
-void settle(const Job& job, SliceOf slice_of, int count, double* result) {
+void logarithms_of_sums(const Job& job, SliceOf slice_of, int count, double* result) {
   constexpr int W = kWidth<double>;
   constexpr double tiny = 0x1p-32;
-  double whole[kColumns], rest[kColumns];
+  double whole[kColumns] = {}, rest[kColumns] = {};
   sums_next_to_one<D>(job, slice_of, count, whole, rest);
   for (int i = 0; i < count; i += W)
     store(result + i, logarithms_next_to_zero(load(whole + i), load(rest + i)));
@@ -177,19 +174,19 @@ inline __attribute__((noinline)) void settle_next_to_zero(const Job& job, int64_
     place[found] = i;
     found += std::fabs(result[i]) <= next_to_zero(job.n);
   }
-  double settled[kColumns];
+  double exact[kColumns];
   with_types(job.dtype, [&](auto d, auto t) {
     if constexpr (sizeof t == 4)
-      settle<decltype(d)>(
-          job, [&](int i) { return slice_at(job, first + place[i]); }, found, settled);
+      logarithms_of_sums<decltype(d)>(
+          job, [&](int i) { return slice_at(job, first + place[i]); }, found, exact);
   });
-  for (int i = 0; i < found; ++i) result[place[i]] = float(settled[i]);
+  for (int i = 0; i < found; ++i) result[place[i]] = float(exact[i]);
 }
 
 // Of a slice alone.
 template <class D>
 float settle_next_to_zero(const Job& job, const Slice& slice) {
-  double settled[kWidth<double>];
-  settle<D>(job, [&](int) { return slice; }, 1, settled);
-  return float(settled[0]);
+  double result[kWidth<double>];
+  logarithms_of_sums<D>(job, [&](int) { return slice; }, 1, result);
+  return float(result[0]);
 }

@@ -139,8 +139,8 @@ struct ScaledSum {
 
 // The sum with the rounding of its largest term undone.  The errors of a probability are those of
 // its own exponential and of the sum; where one entry dominates, the second is that entry's error,
-// and this takes it away: without it 2.4 ulp were seen, with it 1.9.  Of a coarse term it takes
-// away what makes it one.
+// and this takes it away: without it 2.4 ulp were seen, with it 1.9.  Of a coarse term all
+// that it is off by is undone.
 template <bool Shifted, bool Tempered, bool Coarse, class T>
 INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
   group<T, 1> pair_hi, pair_lo;
