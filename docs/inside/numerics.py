@@ -209,6 +209,26 @@ Table(
 )
 
 # %%
+# A log-sum-exp is m + log1p(t), which may cancel: of logarithms of probabilities, whose sum is 1,
+# it is what their rounding has left. In single precision, what comes out within 1 of zero is added
+# up once more, from exponentials in two doubles each, so that it, too, is right to two units.
+
+generator = np.random.default_rng(0)
+logs = special.log_softmax(generator.normal(0, 3, (3, 10)), axis=-1).astype(np.float32)
+Table(
+    ("log-sum-exp of the rounded row", "SciPy", "softmax"),
+    [
+        tuple(f"{value:.6g}" for value in values)
+        for values in zip(
+            np.log(np.exp(logs.astype(np.longdouble)).sum(axis=-1)),
+            special.logsumexp(logs, axis=-1),
+            softmax.logsumexp(logs),
+            strict=True,
+        )
+    ],
+)
+
+# %%
 # States merge
 # ------------
 #
