@@ -157,6 +157,13 @@ T* kept_in_result(const Job& job, const Slice& slice, int64_t chunk) {
   return keeps ? (T*)slice.y + chunk * kChunk : nullptr;
 }
 
+// Whether two chunks' 16-bit results have room for the exponentials of one.
+template <class D, class T>
+bool has_room_for_halves(const Job& job, const Slice& slice) {
+  return 2 * sizeof(D) == sizeof(T) && in_place<D, D>(job) && uintptr_t(slice.y) % sizeof(T) == 0 &&
+         slice.y != slice.x && slice.y != slice.second;
+}
+
 // `P`: numbers that are kept of an entry.
 template <class D, int P, class T, class E>
 State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, E* kept) {
@@ -252,18 +259,26 @@ void run_derivative(const Job& job, const Slice& slice) {
     map_derivative_chunk<D, P, T>(job, slice, 0, state, map, kept);
     return;
   }
-  // Where the result has no room the first chunks keep theirs beside it, and the last one does so
-  // where others are computed again.
+  // Where the result has no room for its chunk's, those of the first lie in the places of two
+  // 16-bit results each, as many of the next as may beside it, and others are computed again, in
+  // the place of the last one's.
+  const int64_t halves = has_room_for_halves<D, T>(job, slice) ? last / 2 : 0;
   constexpr int64_t beside = kKeptChunks<T, 2 * sizeof(T) + sizeof(D)>;
   const auto kept = [&](int64_t i) -> T* {
     if (T* in_result = kept_in_result<D, T>(job, slice, i)) return in_result;
     if (i == last) return scratch<T, Exponentials>(kChunk);
+    if (i < halves) return (T*)slice.y + i * kChunk;
+    i -= halves;
     return i < beside ? scratch<T, KeptSlice>(beside * kChunk) + i * kChunk : nullptr;
   };
   std::vector<State> states{size_t(chunks)};
   for (int64_t i = 0; i < chunks; ++i)
     states[size_t(i)] = reduce_derivative_chunk<D, 1, T>(job, slice, i, kept(i));
   finish_derivative<D, T>(job, slice, states.data(), &map);
-  for (int64_t i = last; i >= 0; --i)
+  // The last one first, and then in order: a chunk's results take the places of exponentials that
+  // have been used.
+  for (int64_t step = 0; step < chunks; ++step) {
+    const int64_t i = step == 0 ? last : step - 1;
     map_derivative_chunk<D, 1, T>(job, slice, i, states[size_t(i)], map, kept(i));
+  }
 }

@@ -84,9 +84,12 @@ struct Strip {
   // What makes the m-th vector of a line into exponentials.
   auto exponent(int m) {
     if constexpr (sizeof(T) == 4) {
+      using Direct = Exponent<float, false, false>;
       vec<double> wide[M];
       widen(single<T>(max), wide);
-      return Exponent<float, false, false>{wide[m], per_temperature(inverse[m])};
+      const Direct exponent(wide[m], inverse[m]);
+      ordinary[m] &= absolute<double>(wide[m] * exponent.scale) < splat(Direct::direct);
+      return exponent;
     } else {
       // Beyond `direct` a frame would be shifted: the rows have such.
       const vec<double> z = max * inverse[m];

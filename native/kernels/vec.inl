@@ -91,8 +91,10 @@ INLINE vec<bits<T>> first_lanes(int count) {
 // load_bytes reads a byte for each lane and extends its sign.
 // load_pieces gathers 128 bits from each of kPieces places, store_pieces scatters them; load_pairs
 // and store_pairs do so with 256 bits and half as many places, where a vector has as many bits.
-// look_up takes from a table of eight, which stands there twice, by the last three bits of an
-// index. bfloat_to_float fills the lower halves with zeros; store_high_halves leaves them out.
+// look_up takes from a table of eight by the last three bits of an index, or of four 64-bit numbers
+// by the last two; the table stands there twice. fraction is what t is more than the nearest whole
+// number, which is given. bfloat_to_float fills the lower halves with zeros;
+// store_high_halves leaves them out.
 #if SOFTMAX_LEVEL == 4
 INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
   return (vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -169,6 +171,12 @@ INLINE void load_bytes(const char* p, vec<int64_t>& to) {
 }
 INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
   return (vec<int32_t>)_mm512_permutexvar_epi32((__m512i)index, _mm512_load_si512(table));
+}
+INLINE vec<double> fraction(vec<double> t, vec<double>) {
+  return (vec<double>)_mm512_reduce_pd((__m512d)t, 0);
+}
+INLINE vec<int64_t> look_up(const int64_t* table, vec<int64_t> index) {
+  return (vec<int64_t>)_mm512_permutexvar_epi64((__m512i)index, _mm512_load_si512(table));
 }
 template <class T>
 INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
@@ -277,6 +285,13 @@ INLINE void load_bytes(const char* p, vec<int64_t>& to) {
 INLINE vec<int32_t> look_up(const int32_t* table, vec<int32_t> index) {
   return (vec<int32_t>)_mm256_permutevar8x32_epi32(_mm256_load_si256((const __m256i*)table),
                                                    (__m256i)index);
+}
+INLINE vec<int64_t> look_up(const int64_t* table, vec<int64_t> index) {
+  // By halves: 2 i and 2 i + 1 for each index i.
+  const __m256i even = _mm256_shuffle_epi32((__m256i)(index + index), 0xa0);
+  return (vec<int64_t>)_mm256_permutevar8x32_epi32(
+      _mm256_load_si256((const __m256i*)table),
+      (__m256i)((vec<int64_t>)even + (vec<int64_t>{} + (int64_t(1) << 32))));
 }
 template <class T>
 INLINE vec<T> load_pieces(const T* const* p, int64_t at) {
@@ -387,6 +402,9 @@ INLINE vec<float> narrow(vec<double> low, vec<double> high) {
   return (vec<float>)vcvt_high_f32_f64(vcvt_f32_f64((float64x2_t)low), (float64x2_t)high);
 }
 #endif
+INLINE vec<int64_t> look_up(const int64_t* table, vec<int64_t> index) {
+  return vec<int64_t>{table[index[0] & 3], table[index[1] & 3]};
+}
 // Four half-precision numbers: float16 is converted by the compiler (in software on x86-64-v2).
 INLINE vec<float> half_to_float(const uint16_t* p) {
   float16 h[4];
@@ -409,5 +427,8 @@ INLINE void load_bytes(const char* p, vec<int32_t>& to) {
 INLINE void load_bytes(const char* p, vec<int64_t>& to) { to = vec<int64_t>{p[0], p[1]}; }
 #endif
 
+#if SOFTMAX_LEVEL != 4
+INLINE vec<double> fraction(vec<double> t, vec<double> whole) { return t - whole; }
+#endif
 INLINE vec<double> load_wide(const double* p) { return load(p); }
 INLINE void store_narrow(double* p, vec<double> v) { store(p, v); }

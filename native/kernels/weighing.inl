@@ -20,40 +20,60 @@ constexpr int kStride = 4;
 template <class T, bool Shifted, bool Tempered>
 struct Exponent;
 
-// exp((x - max) / T) 2^headroom for float entries.  In double their difference rounds only where
-// one is 2^29 times the other, and then by 2^-53 of itself: nothing is split.  In units of T ln 2
-// it is n + f, and the exponential 2^n 2^f.
+// exp(x / T) 2^(headroom - N) for float entries: t = 4 x log2(e) / T - 4 N is rounded once, in
+// double, so nothing is split.  It is n + f with n whole, and the exponential 2^(n/4) 2^(f/4).
 template <bool Shifted, bool Tempered>
 struct Exponent<float, Shifted, Tempered> {
-  // A kept float is a normal number while 2^f is above 2^-226.
+  // A kept float is a normal number while 2^(t/4) is above 2^-226.
   static constexpr int headroom = 100;
-  static constexpr double magic = exp_constants<double>::magic + headroom + 1023;
-  static constexpr double floor = -headroom - 1023;
-  // 2^f for |f| <= 1/2, relative error 2^-51.6 (minimax, with 1 at 0).
+  static constexpr int bias = 4 * (headroom + exp_constants<double>::bias);
+  static constexpr double magic = exp_constants<double>::magic + bias;
+  // Where products are rounded, or too large, the largest entry is subtracted first, in double.
+  static constexpr bool subtracts = Shifted || SOFTMAX_LEVEL == 2;
+  static constexpr double direct = 0x1p30;
+  // The bits of 2^(j / 4), but for those of an exponent in quarters: j << 50.  Twice, for look_up.
+  alignas(64) static constexpr int64_t powers[8] = {
+      0, -0xf901f5ce48eb, -0x15f619980c433, -0x1176066a52c53,
+      0, -0xf901f5ce48eb, -0x15f619980c433, -0x1176066a52c53};
+  // (2^(f/4) - 1) / f for |f| <= 1/2, that is 2^(f/4) with relative error 2^-50.3 (minimax).
   static constexpr double poly[] = {
-      0x1.62e42fefa3a28p-1,  0x1.ebfbdff82c61fp-3,  0x1.c6b08d7039559p-5,  0x1.3b2ab6fb8208ep-7,
-      0x1.5d87fea4a755ap-10, 0x1.43091387c719ep-13, 0x1.ffcb3f1b1dfa2p-17, 0x1.62be68640a005p-20,
-      0x1.b689b4ad4f65fp-24, 0x1.e8b761c675c38p-28};
+      0x1.62e42fefa3a03p-3,  0x1.ebfbdff834790p-7,  0x1.c6b08d701ec96p-11, 0x1.3b2ab636462f3p-15,
+      0x1.5d8801034c29fp-20, 0x1.431e5d227c33ap-25, 0x1.ffad7282c9da2p-31};
 
-  vec<double> max, scale;
+  vec<double> scale, origin, max;
+
+  // For entries up to `largest`, with 1 / T.
+  INLINE Exponent(vec<double> largest, vec<double> inverse)
+      : scale(scale_of(inverse)), origin(splat(0.0)), max(largest) {
+    constexpr double whole = 4 * exp_constants<double>::magic;
+    if constexpr (!subtracts) origin = (max * scale + whole) - whole;
+  }
+
+  // 4 log2(e) / T, or the largest number.
+  static INLINE vec<double> scale_of(vec<double> inverse) {
+    const vec<double> most = splat(std::numeric_limits<double>::max());
+    const vec<double> scale = inverse * (4 * exp_constants<double>::log2e);
+    return scale < most ? scale : most;
+  }
 
   // Exponentials are 2^(headroom - n) exp(-shift) times what they stand for.
-  vec<double> n() const { return splat(0.0); }
-  vec<double> shift() const { return max; }
+  vec<double> n() const { return origin / 4; }
+  vec<double> shift() const { return subtracts ? max : splat(0.0); }
 
   template <int K>
   INLINE void operator()(const group<double, K>& x, group<double, K>& e, group<double, K>&) const {
     constexpr int terms = int(sizeof poly / sizeof(double));
     group<double, K> t, n, f, power;
-    EACH t.v[k] = (x.v[k] - max) * scale;
-    EACH t.v[k] = larger(splat(floor), t.v[k]);
+    EACH t.v[k] = fma(subtracts ? x.v[k] - max : x.v[k], scale, -origin);
+    EACH t.v[k] = larger(splat(double(-bias)), t.v[k]);
     EACH n.v[k] = t.v[k] + magic;
-    EACH power.v[k] = (vec<double>)((vec<int64_t>)n.v[k] << 52);
-    EACH f.v[k] = t.v[k] - (n.v[k] - magic);
+    EACH power.v[k] =
+        (vec<double>)(((vec<int64_t>)n.v[k] << 50) + look_up(powers, (vec<int64_t>)n.v[k]));
+    EACH f.v[k] = fraction(t.v[k], n.v[k] - magic);
     EACH e.v[k] = splat(poly[terms - 1]);
     _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) EACH e.v[k] =
         fma(e.v[k], f.v[k], splat(poly[i]));
-    EACH e.v[k] = fma(e.v[k], f.v[k], splat(1.0)) * power.v[k];
+    EACH e.v[k] = fma(e.v[k] * f.v[k], power.v[k], power.v[k]);
   }
 };
 
@@ -73,13 +93,6 @@ struct Exponent<double, Shifted, Tempered> {
     exp_scaled_pair<Shifted, Tempered>(x, frame, e, low);
   }
 };
-
-// log2(e) / T, or the largest number.
-INLINE vec<double> per_temperature(vec<double> inverse) {
-  const vec<double> largest = splat(std::numeric_limits<double>::max());
-  const vec<double> scale = inverse * exp_constants<double>::log2e;
-  return scale < largest ? scale : largest;
-}
 
 // The two sums of a slice, in pairs where the entries are double.
 template <class V>
@@ -126,12 +139,19 @@ struct Weighed {
     }
   }
 
+  // Of float entries what stands beside them is counted from the reference beforehand, while their
+  // exponentials have not begun.
+  template <int K>
+  INLINE void count_from(vec<double> reference, group<double, K>& c) {
+    if constexpr (!paired) EACH c.v[k] = c.v[k] - reference;
+  }
+
   template <int K>
   INLINE void add(const group<double, K>& e, const group<double, K>& low, const group<double, K>& c,
                   vec<double> reference) {
     if constexpr (!paired) {
       EACH sum[k % A] = sum[k % A] + e.v[k];
-      EACH along[k % A] = fma(e.v[k], c.v[k] - reference, along[k % A]);
+      EACH along[k % A] = fma(e.v[k], c.v[k], along[k % A]);
       return;
     }
     EACH {
@@ -198,6 +218,7 @@ INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vect
     group<double, K> v, beside, e, low;
     load_wide(x + i * step, step, v);
     load_wide(c + i * step, step, beside);
+    sums.count_from(reference, beside);
     exponent(v, e, low);
     if (kept) EACH {
         store_narrow(kept + (i + k) * kept_step, e.v[k]);
@@ -276,9 +297,17 @@ template <class T, class F>
 auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
   const Inverse<double> inverse = Inverse<double>::of(temperature);
   if constexpr (sizeof(T) == 4) {
-    frame.shift = double(m) * inverse.hi;
-    frame.shift_lo = std::fma(double(m), inverse.hi, -frame.shift);
-    return f(Exponent<float, false, false>{splat(double(m)), per_temperature(splat(inverse.hi))});
+    const auto in_frame_of = [&](const auto& exponent) {
+      frame.n = exponent.n()[0];
+      frame.shift = exponent.subtracts ? double(m) * inverse.hi : 0.0;
+      frame.shift_lo = exponent.subtracts ? std::fma(double(m), inverse.hi, -frame.shift) : 0.0;
+      return f(exponent);
+    };
+    using Direct = Exponent<float, false, false>;
+    const vec<double> largest = splat(double(m)), per_t = splat(inverse.hi);
+    if (std::fabs(double(m) * Direct::scale_of(per_t)[0]) < Direct::direct)
+      return in_frame_of(Direct(largest, per_t));
+    return in_frame_of(Exponent<float, true, false>(largest, per_t));
   } else {
     const Frame<double> around = frame_around(m, inverse, frame);
     if (tempered)
