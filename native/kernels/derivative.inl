@@ -5,8 +5,10 @@
 // sums are pairs; long rows keep their exponentials rounded once.
 
 // What makes exponentials and tangents into results: one slice in all lanes, or a slice in each.
+// Tangents lose `center`, and then what the mean is more than that; of floats it is the reference,
+// of doubles the mean itself as far as one number holds it.
 struct Slopes {
-  vec<double> factor, factor_lo, reference, mean, mean_lo;
+  vec<double> factor, factor_lo, center, beyond;
   vec<double> unit;  // of the results of doubles, a power of two
 
   // For exponentials in another frame.  Half of the scale goes to the results, where that matters:
@@ -34,16 +36,18 @@ template <class T>
 INLINE Slopes slopes_of(const Weights<vec<double>>& w, vec<double> reference, vec<double> inverse,
                         vec<double> inverse_lo) {
   Slopes s;
-  s.reference = reference;
   s.unit = splat(1.0);
   if constexpr (sizeof(T) == 4) {
     const vec<double> share = 1 / w.sum;
-    s.mean = w.along * share;
+    s.center = reference;
+    s.beyond = w.along * share;
     s.factor = share * inverse;
-    s.mean_lo = s.factor_lo = splat(0.0);
+    s.factor_lo = splat(0.0);
   } else {
-    vec<double> share, share_lo;
-    quotient(w.along, w.along_lo, w.sum, w.sum_lo, s.mean, s.mean_lo);
+    vec<double> share, share_lo, mean, mean_lo;
+    quotient(w.along, w.along_lo, w.sum, w.sum_lo, mean, mean_lo);
+    two_sum(reference, mean, s.center, s.beyond);
+    s.beyond = s.beyond + mean_lo;
     quotient(splat(1.0), splat(0.0), w.sum, w.sum_lo, share, share_lo);
     s.factor = share * inverse;
     s.factor_lo =
@@ -64,23 +68,25 @@ INLINE void write_slopes(const E* e, const C* c, C* y, int64_t vectors, int64_t 
     constexpr int K = decltype(size)::value;
     group<double, K> p, p_lo, d, d_lo, from, lost, share;
     EACH p.v[k] = load_wide(e + (i + k) * P * W);
-    EACH p_lo.v[k] = P == 2 ? load_wide(e + (i + k) * P * W + W) : none;
+    if constexpr (P == 2) EACH p_lo.v[k] = load_wide(e + (i + k) * P * W + W);
     load_wide(c + i * step, step, d);
     // Adding 0 leaves no -0 where a probability is 0.
     if constexpr (sizeof(T) == 4) {
-      EACH d.v[k] = (d.v[k] - s.reference) - s.mean;
+      EACH d.v[k] = (d.v[k] - s.center) - s.beyond;
       EACH d.v[k] = fma(p.v[k] * s.factor, d.v[k], none);
     } else {
       // Both factors in two parts: the Jacobian comes out symmetric.
-      EACH two_sum(d.v[k], -s.reference, from.v[k], lost.v[k]);
-      EACH two_sum(from.v[k], -s.mean, d.v[k], d_lo.v[k]);
-      EACH d_lo.v[k] = d_lo.v[k] + (lost.v[k] - s.mean_lo);
+      EACH two_sum(d.v[k], -s.center, from.v[k], lost.v[k]);
+      EACH lost.v[k] = lost.v[k] - s.beyond;
+      EACH d.v[k] = from.v[k] + lost.v[k];
+      EACH d_lo.v[k] = lost.v[k] - (d.v[k] - from.v[k]);
       EACH share.v[k] = p.v[k] * s.factor;
-      EACH p_lo.v[k] = product_error(p.v[k], s.factor, share.v[k]) +
-                       fma(p.v[k], s.factor_lo, p_lo.v[k] * s.factor);
+      EACH lost.v[k] = product_error(p.v[k], s.factor, share.v[k]);
+      if constexpr (P == 2) EACH lost.v[k] = fma(p_lo.v[k], s.factor, lost.v[k]);
+      EACH p_lo.v[k] = fma(p.v[k], s.factor_lo, lost.v[k]);
       EACH from.v[k] = share.v[k] * d.v[k];
-      EACH lost.v[k] = product_error(share.v[k], d.v[k], from.v[k]) +
-                       fma(p_lo.v[k], d.v[k], share.v[k] * d_lo.v[k]);
+      EACH lost.v[k] = fma(p_lo.v[k], d.v[k], product_error(share.v[k], d.v[k], from.v[k]));
+      EACH lost.v[k] = fma(share.v[k], d_lo.v[k], lost.v[k]);
       EACH d.v[k] = fma(from.v[k] + lost.v[k], s.unit, none);
     }
     if constexpr (Mended) EACH d.v[k] = p.v[k] == none ? none : d.v[k];
@@ -124,9 +130,9 @@ bool write_slopes_in_floats(const float* e, const D* c, D* y, int64_t n, const S
   constexpr float down = 0x1p-50f;
   const double factor = s.factor[0] * 0x1p50;
   if (!(factor > 0x1p-120 && factor < 0x1p-40) || !below_2_30(c, n)) return false;
-  const double mean = s.reference[0] + s.mean[0];
+  const double mean = s.center[0] + s.beyond[0];
   if (!(std::fabs(mean) < 0x1p30)) return false;
-  const float hi = float(mean), lo = float((s.reference[0] - hi) + s.mean[0]);
+  const float hi = float(mean), lo = float((s.center[0] - hi) + s.beyond[0]);
   for_groups<float>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int K = decltype(size)::value;
     group<float, K> p = load_group<K>(e + i, count, splat(0.0f));

@@ -15,6 +15,11 @@ struct Exponentials;
 // Entries that advance together: so many vectors of double.
 constexpr int kStride = 4;
 
+// Of these, vectors that take each step side by side: long vectors of doubles, whose steps are
+// many, wait more for registers than for each other.
+template <class T>
+constexpr int kSideBySide = sizeof(T) == 8 && kVectorBytes == 64 ? 2 : 4;
+
 // Exponentials of slices in double, with the bits that went lost: one slice in all lanes, or a
 // slice in each.
 template <class T, bool Shifted, bool Tempered>
@@ -146,27 +151,30 @@ struct Weighed {
     if constexpr (!paired) EACH c.v[k] = c.v[k] - reference;
   }
 
+  // Those of the vectors from number `first` on of kStride.
   template <int K>
-  INLINE void add(const group<double, K>& e, const group<double, K>& low, const group<double, K>& c,
-                  vec<double> reference) {
+  INLINE void add(int first, const group<double, K>& e, const group<double, K>& low,
+                  const group<double, K>& c, vec<double> reference) {
     if constexpr (!paired) {
-      EACH sum[k % A] = sum[k % A] + e.v[k];
-      EACH along[k % A] = fma(e.v[k], c.v[k], along[k % A]);
+      EACH sum[(first + k) % A] = sum[(first + k) % A] + e.v[k];
+      EACH along[(first + k) % A] = fma(e.v[k], c.v[k], along[(first + k) % A]);
       return;
     }
     EACH {
-      const vec<double> longer = sum[k % A] + e.v[k];
-      sum_lo[k % A] = sum_lo[k % A] + ((e.v[k] - (longer - sum[k % A])) + low.v[k]);
-      sum[k % A] = longer;
+      const int a = (first + k) % A;
+      const vec<double> longer = sum[a] + e.v[k];
+      sum_lo[a] = sum_lo[a] + ((e.v[k] - (longer - sum[a])) + low.v[k]);
+      sum[a] = longer;
     }
     EACH {
+      const int a = (first + k) % A;
       vec<double> d, d_lo, longer, error;
       two_sum(c.v[k], -reference, d, d_lo);
       const vec<double> term = e.v[k] * d;
-      const vec<double> lost = product_error(e.v[k], d, term) + fma(low.v[k], d, e.v[k] * d_lo);
-      two_sum(along[k % A], term, longer, error);
-      along_lo[k % A] = along_lo[k % A] + (error + lost);
-      along[k % A] = longer;
+      const vec<double> lost = fma(e.v[k], d_lo, fma(low.v[k], d, product_error(e.v[k], d, term)));
+      two_sum(along[a], term, longer, error);
+      along_lo[a] = along_lo[a] + (error + lost);
+      along[a] = longer;
     }
   }
 
@@ -212,19 +220,23 @@ template <int P, int A, class Exponent, class T, class C, class E, class F>
 INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
                   E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
                   int64_t start, int64_t every, F meanwhile) {
-  const auto few = [&](auto size, int64_t i) INLINE_LAMBDA {
-    constexpr int K = decltype(size)::value;
-    meanwhile(i, K);
-    group<double, K> v, beside, e, low;
-    load_wide(x + i * step, step, v);
-    load_wide(c + i * step, step, beside);
-    sums.count_from(reference, beside);
-    exponent(v, e, low);
-    if (kept) EACH {
-        store_narrow(kept + (i + k) * kept_step, e.v[k]);
-        if constexpr (P == 2) store_narrow(kept + (i + k) * kept_step + kWidth<double>, low.v[k]);
-      }
-    sums.add(e, low, beside, reference);
+  constexpr int most = kSideBySide<T>;
+  const auto few = [&](auto size, int64_t start_of_few) INLINE_LAMBDA {
+    constexpr int count = decltype(size)::value, K = std::min(count, most);
+    meanwhile(start_of_few, count);
+    _Pragma("GCC unroll 4") for (int first = 0; first < count; first += K) {
+      const int64_t i = start_of_few + first;
+      group<double, K> v, beside, e, low;
+      load_wide(x + i * step, step, v);
+      load_wide(c + i * step, step, beside);
+      sums.count_from(reference, beside);
+      exponent(v, e, low);
+      if (kept) EACH {
+          store_narrow(kept + (i + k) * kept_step, e.v[k]);
+          if constexpr (P == 2) store_narrow(kept + (i + k) * kept_step + kWidth<double>, low.v[k]);
+        }
+      sums.add(first, e, low, beside, reference);
+    }
   };
   int64_t i = start;
   for (; i + kStride <= vectors; i += every) few(std::integral_constant<int, kStride>(), i);
