@@ -2,31 +2,15 @@
 // once more, from exponentials in two parts.  How those of a slice are added up depends on nothing
 // but how many there are.
 
-// Exponentials, scaled as those of doubles in the frame of 0, which no entry is far above: to
-// 2^-55, or `Full`, to 2^-79.
-template <bool Full>
-struct PreciseExponential;
+// Exponentials to 2^-55 in the frame of 0, which no entry is far above.
+INLINE Exponent<double, false, false> exponent_around_zero() {
+  State unit;
+  return {frame_around(0.0, Inverse<double>(), unit)};
+}
 
-template <>
-struct PreciseExponential<false> {
-  Frame<double> frame;
-
-  INLINE PreciseExponential() {
-    State unit;
-    frame = frame_around(0.0, Inverse<double>(), unit);
-  }
-
-  template <int K>
-  INLINE void operator()(const group<double, K>& x, group<double, K>& e,
-                         group<double, K>& low) const {
-    exp_scaled_pair<false, false>(x, frame, e, low);
-  }
-};
-
-// From the table of 2^(k / 2048) and five terms in |r| < 2^-12.5, of which all but the first are
-// small enough for one rounding.
-template <>
-struct PreciseExponential<true> {
+// The same to 2^-79, from the table of 2^(k / 2048) and five terms in |r| < 2^-12.5, of which all
+// but the first are small enough for one rounding.
+struct FullExponent {
   static constexpr double inverse = kTable / 0x1.62e42fefa39efp-1, lowest = -700;
   static constexpr double poly[] = {1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0};
   const Pair* const powers = powers_of_two();
@@ -67,10 +51,10 @@ struct PreciseSums {
   group<double, K> sum, rest;
 
   INLINE PreciseSums() { EACH sum.v[k] = splat(Sums<double>::start), rest.v[k] = splat(0.0); }
-  template <class Exponential>
-  INLINE void add(const group<double, K>& x, const Exponential& exponential) {
+  template <class Exponent>
+  INLINE void add(const group<double, K>& x, const Exponent& exponent) {
     group<double, K> term, low;
-    exponential(x, term, low);
+    exponent(x, term, low);
     EACH {
       const vec<double> longer = sum.v[k] + term.v[k];
       rest.v[k] = rest.v[k] + ((term.v[k] - (longer - sum.v[k])) + low.v[k]);
@@ -81,8 +65,8 @@ struct PreciseSums {
 };
 
 // Sums of the entries of a slice, in lanes.
-template <class D, class Exponential>
-Pair sum_in_lanes(const Job& job, const Slice& slice, const Exponential& exponential) {
+template <class D, class Exponent>
+Pair sum_in_lanes(const Job& job, const Slice& slice, const Exponent& exponent) {
   constexpr int K = kLanes / kWidth<double>;
   PreciseSums<K> sums;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -93,7 +77,7 @@ Pair sum_in_lanes(const Job& job, const Slice& slice, const Exponential& exponen
       widen(load_group<K / 2>(x + i, int(std::min<int64_t>(count - i, kLanes)),
                               splat(-std::numeric_limits<float>::infinity())),
             entry.v);
-      sums.add(entry, exponential);
+      sums.add(entry, exponent);
     }
   }
   vec<double> whole = sums.whole(0);
@@ -124,10 +108,10 @@ template <class D, class SliceOf>
 INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double* whole,
                              double* rest) {
   constexpr int W = kWidth<double>, K = 2;
-  const PreciseExponential<false> exponential;
+  const auto exponent = exponent_around_zero();
   if (job.n > kFewEntries) {
     for (int i = 0; i < count; ++i) {
-      const Pair sum = sum_in_lanes<D>(job, slice_of(i), exponential);
+      const Pair sum = sum_in_lanes<D>(job, slice_of(i), exponent);
       whole[i] = sum.hi, rest[i] = sum.lo;
     }
     return;
@@ -137,7 +121,7 @@ INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double
   for (int i = 0; i < count; i += K * W) {
     PreciseSums<K> sums;
     for (int64_t j = 0; j < job.n; ++j)
-      sums.add(load_group<K>(placed + j * kColumns + i, K * W, splat(0.0)), exponential);
+      sums.add(load_group<K>(placed + j * kColumns + i, K * W, splat(0.0)), exponent);
     EACH store(whole + i + k * W, sums.whole(k)), store(rest + i + k * W, sums.rest.v[k]);
   }
 }
@@ -161,7 +145,7 @@ void logarithms_of_sums(const Job& job, SliceOf slice_of, int count, double* res
     store(result + i, logarithms_next_to_zero(load(whole + i), load(rest + i)));
   for (int i = 0; i < count; ++i) {
     if (std::fabs(result[i]) >= tiny) continue;
-    const Pair sum = sum_in_lanes<D>(job, slice_of(i), PreciseExponential<true>());
+    const Pair sum = sum_in_lanes<D>(job, slice_of(i), FullExponent());
     result[i] = logarithms_next_to_zero(splat(sum.hi), splat(sum.lo))[0];
   }
 }

@@ -81,14 +81,16 @@ struct Strip {
       }
   }
 
-  // What makes the m-th vector of a line into exponentials.
+  // What makes the m-th vector of a line into exponentials, those of rows (see `with_exponent`).
+  template <bool Logarithm>
   auto exponent(int m) {
     if constexpr (sizeof(T) == 4) {
-      using Direct = Exponent<float, false, false>;
+      using Exponent = Exponent<float, Logarithm, false>;
       vec<double> wide[M];
       widen(single<T>(max), wide);
-      const Direct exponent(wide[m], inverse[m]);
-      ordinary[m] &= absolute<double>(wide[m] * exponent.scale) < splat(Direct::direct);
+      const Exponent exponent(wide[m], inverse[m]);
+      if constexpr (!exponent.subtracts)
+        ordinary[m] &= absolute<double>(wide[m] * exponent.scale) < splat(exponent.direct);
       return exponent;
     } else {
       // Beyond `direct` a frame would be shifted: the rows have such.
@@ -131,7 +133,7 @@ struct Strip {
     widen(single<T>(reference), from);
     Slopes slopes[M];
     for (int m = 0; m < M; ++m) {
-      const Weights<vec<double>> w = weigh_part(exponent(m), m, c, kept + m * room, from[m]);
+      const Weights<vec<double>> w = weigh_part(exponent<false>(m), m, c, kept + m * room, from[m]);
       ordinary[m] &= (w.sum - w.sum == splat(0.0)) & (w.along - w.along == splat(0.0));
       slopes[m] = slopes_of<T>(w, from[m], inverse[m], inverse_lo[m]);
     }

@@ -113,7 +113,7 @@ void weigh_strips(const Job& job, int64_t first, int bundle) {
         strip.find_max();
         WeightedLog results[Strip<T, false>::M];
         for (int m = 0; m < Strip<T, false>::M; ++m) {
-          const auto exponent = strip.exponent(m);
+          const auto exponent = strip.template exponent<true>(m);
           const Weights<vec<double>> sums = strip.weigh_part(exponent, m, w, nullptr, splat(0.0));
           results[m] = weighted_log<std::remove_const_t<decltype(exponent)>>(
               sums.along, sums.along_lo, exponent.n(), exponent.shift());
