@@ -107,14 +107,15 @@ struct Inverse {
   }
 };
 
-// The frame for entries of which m, finite, is the largest that matters; n receives its power of
-// two.
+// The frame for entries of which m, finite, is the largest that matters; `unit` receives where it
+// lies.
 template <class T>
 INLINE Frame<T> frame_around(T m, const Inverse<T>& inverse, State& unit) {
   using C = exp_constants<T>;
   const T z = m * inverse.hi;
   const bool shifted = !(z > -C::direct && z < C::direct);
   const T power = shifted ? T(0) : T(std::rint(z * C::log2e));
+  unit.max = m;
   unit.n = power;
   if (shifted) {
     unit.shift = double(m) * inverse.hi;
@@ -139,8 +140,8 @@ struct ScaledSum {
 
 // The sum with the rounding of its largest term undone.  The errors of a probability are those of
 // its own exponential and of the sum; where one entry dominates, the second is that entry's error,
-// and this takes it away: without it 2.4 ulp were seen, with it 1.9.  Of a coarse term all
-// that it is off by is undone.
+// and this takes it away: without it 2.4 ulp were seen, with it 1.9.  Of a coarse term all that it
+// is off by is undone.
 template <bool Shifted, bool Tempered, bool Coarse, class T>
 INLINE ScaledSum corrected(Pair sum, T m, const Frame<T>& frame) {
   group<T, 1> pair_hi, pair_lo;
