@@ -108,9 +108,24 @@ inline void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Argu
   run(settled(plan));
 }
 
+// Whether both arrays lie in one piece, with their entries in the same order.
+inline bool are_one_run(PyArrayObject* x, PyArrayObject* y) {
+  return PyArray_SAMESHAPE(x, y) &&
+         (PyArray_IS_C_CONTIGUOUS(x) ? PyArray_IS_C_CONTIGUOUS(y)
+                                     : PyArray_IS_F_CONTIGUOUS(x) && PyArray_IS_F_CONTIGUOUS(y));
+}
+
 // Entries one by one: contiguous runs of both arrays where they have them.
 inline void elementwise(Op op, nb::handle x, nb::handle out) {
   const Given gx(x, "x"), gy(out, "out");
+  const Kernels& kernels = chosen_kernels();
+  // A plan would cost as much as a few dozen entries.
+  if (gx.object && gy.object && PyArray_SIZE(gx.object) <= kChunk &&
+      gx.array.dtype == gy.array.dtype && are_one_run(gx.object, gy.object)) {
+    const int64_t item = item_size(gx.array.dtype);
+    return kernels.elements(op, gx.array.dtype, false, gx.array.data, item, gy.array.data, item,
+                            PyArray_SIZE(gx.object));
+  }
   int axis = gx.array.dims - 1;  // the one along which neighbours are nearest
   for (int d = axis; d >= 0; --d)
     if (gx.array.shape[d] > 1 && std::abs(gx.array.stride[d]) < std::abs(gx.array.stride[axis]))
@@ -119,7 +134,6 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
   plan.add(plan.job.y, gy.array);
   plan.lengthen_runs();
   const Job& job = plan.job;
-  const Kernels& kernels = chosen_kernels();
   const bool stream = streams(job) && !job.overwrites();
   const int64_t step = kChunk;  // a run of this many entries is one unit of work
   const int64_t runs = (job.n + step - 1) / step;
