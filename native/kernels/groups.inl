@@ -159,3 +159,22 @@ int64_t position_of(const T* x, int64_t n, T v) {
   for (int i = whole - W; i >= 0; i -= W) at = load(x + first + i) == v ? lanes(i) : at;
   return first + fold(at, [](auto a, auto b) INLINE_LAMBDA { return a < b ? a : b; })[0];
 }
+
+// The largest entry of a row and where it first stands, which is looked for in one block alone.
+template <class T>
+struct Largest {
+  T value = -std::numeric_limits<T>::infinity();
+  int64_t place = 0;
+};
+template <class T>
+Largest<T> find_largest(const T* x, int64_t n) {
+  constexpr int64_t kBlock = 2048;
+  Largest<T> largest;
+  for (int64_t i = 0; i < n; i += kBlock) {
+    const T value = row_max(x + i, std::min(n - i, kBlock));
+    if (value > largest.value) largest = {value, i};
+  }
+  const int64_t block = largest.place;
+  largest.place += position_of(x + block, std::min(n - block, kBlock), largest.value);
+  return largest;
+}

@@ -291,7 +291,8 @@ RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t cou
 template <bool Relative, int P, class T, class C, class E, class Ahead>
 State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {
-  const T m = row_max(x, n);
+  const Largest<T> largest = find_largest(x, n);
+  const T m = largest.value;
   if (!(m - m == 0)) {
     if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));
     State limit = reduce_chunk(x, n, Inverse<T>());
@@ -301,7 +302,7 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   }
   State state;
   state.max = m;
-  if (Relative) state.reference = widened(c[position_of(x, n, m)]);
+  if (Relative) state.reference = widened(c[largest.place]);
   const Weights<double> w = with_exponent<!Relative>(
       m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
         Weights<double> sums = weigh_row<P>(exponent, x, c, n, kept, state.reference, ahead);
