@@ -1,6 +1,9 @@
 #include "helpers.h"
 
 #include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -28,10 +31,36 @@ void awake_until(F happened) {
   while (!happened() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
 }
 
+// The processor this thread runs on, or -1 where nobody says.
+int current_processor() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves this thread to another processor if it runs on this one.  A thread that is woken may be put
+// beside the one that woke it though others are idle, above all on virtual machines, and both then
+// take turns for ten milliseconds and more, until the system looks again.
+void leave_processor([[maybe_unused]] int processor) {
+#ifdef __linux__
+  cpu_set_t allowed;
+  if (processor < 0 || current_processor() != processor ||
+      sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    return;
+  cpu_set_t others = allowed;
+  CPU_CLR(size_t(processor), &others);
+  if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+    sched_setaffinity(0, sizeof allowed, &allowed);
+#endif
+}
+
 struct Task {
   const std::function<void()>& run;
-  int wanted;                    // helpers that may still begin
-  std::atomic<int> running = 0;  // helpers that have begun and not returned
+  int wanted;                                 // helpers that may still begin
+  std::atomic<int> running = 0;               // helpers that have begun and not returned
+  const int processor = current_processor();  // of the thread whose work it is
 };
 
 class Helpers {
@@ -43,6 +72,8 @@ class Helpers {
     ++posted_;
     lock.unlock();
     task.wanted > 1 ? begin_.notify_all() : begin_.notify_one();
+    // One that was put here is to leave at once, not when this thread's turn is over.
+    if (!awake()) std::this_thread::yield();
   }
 
   bool awake() const { return awake_ > 0; }
@@ -88,6 +119,7 @@ class Helpers {
         --task->wanted;
         ++task->running;
         lock.unlock();
+        leave_processor(task->processor);
         task->run();
         lock.lock();
         if (--task->running == 0) end_.notify_all();

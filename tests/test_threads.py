@@ -79,6 +79,35 @@ def test_short_work_is_shared_where_more_follows():
     assert result.stdout == "0\n", result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone moves threads")
+@pytest.mark.parametrize("processors", [1, 2])
+def test_helpers_may_run_wherever_the_process_may(processors):
+    """One that is woken leaves its caller's processor, and may come back."""
+    if len(os.sched_getaffinity(0)) < processors:
+        pytest.skip("has too few processors")
+    result = run_script(
+        f"""
+        import os, time
+        allowed = set(sorted(os.sched_getaffinity(0))[:{processors}])
+        os.sched_setaffinity(0, allowed)
+        import numpy as np
+        import softmax
+
+        x = np.random.default_rng(0).normal(size=(32, 32000)).astype(np.float32)
+        softmax.set_num_threads(1)
+        before = softmax.softmax(x)
+        softmax.set_num_threads(2)
+        for _ in range(50):
+            assert np.array_equal(softmax.softmax(x), before)
+            time.sleep(0.005)
+        tasks = [int(task) for task in os.listdir("/proc/self/task")]
+        print(len(tasks) > 1, all(os.sched_getaffinity(task) == allowed for task in tasks))
+        """,
+        timeout=60,
+    )
+    assert result.stdout == "True True\n", result.stderr
+
+
 def test_several_callers_at_once_and_forks_between_them():
     result = run_script(
         """
