@@ -108,7 +108,7 @@ inline void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Argu
   run(settled(plan));
 }
 
-// Whether both arrays lie in one piece, with their entries in the same order.
+// Whether both arrays lie in one piece, in the same one of NumPy's two orders.
 inline bool are_one_run(PyArrayObject* x, PyArrayObject* y) {
   return PyArray_SAMESHAPE(x, y) &&
          (PyArray_IS_C_CONTIGUOUS(x) ? PyArray_IS_C_CONTIGUOUS(y)
@@ -119,13 +119,13 @@ inline bool are_one_run(PyArrayObject* x, PyArrayObject* y) {
 inline void elementwise(Op op, nb::handle x, nb::handle out) {
   const Given gx(x, "x"), gy(out, "out");
   const Kernels& kernels = chosen_kernels();
-  // A plan would cost as much as a few dozen entries.
-  if (gx.object && gy.object && PyArray_SIZE(gx.object) <= kChunk &&
-      gx.array.dtype == gy.array.dtype && are_one_run(gx.object, gy.object)) {
-    const int64_t item = item_size(gx.array.dtype);
+  const int64_t item = item_size(gx.array.dtype);
+  // A plan costs as much as a few hundred entries.
+  if (gx.object && gy.object && gx.array.dtype == gy.array.dtype &&
+      PyArray_SIZE(gx.object) <= kKeepLock && PyArray_ITEMSIZE(gx.object) == item &&
+      are_one_run(gx.object, gy.object))
     return kernels.elements(op, gx.array.dtype, false, gx.array.data, item, gy.array.data, item,
                             PyArray_SIZE(gx.object));
-  }
   int axis = gx.array.dims - 1;  // the one along which neighbours are nearest
   for (int d = axis; d >= 0; --d)
     if (gx.array.shape[d] > 1 && std::abs(gx.array.stride[d]) < std::abs(gx.array.stride[axis]))

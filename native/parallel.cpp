@@ -28,8 +28,6 @@ bool is_short(int64_t entries) { return entries > kOneThread && entries <= kAsle
 // Long pieces come first, because rows that wait for the next one do so within a piece, short ones,
 // just worth fetching, last, so that threads end together.  Of uneven units all pieces are short.
 constexpr int64_t kShortPiece = 1 << 16, kLongPiece = 1 << 22;
-// Jobs of fewer entries keep the interpreter lock: releasing it would cost more than the work.
-constexpr int64_t kKeepLock = 1 << 14;
 
 }  // namespace
 

@@ -9,6 +9,9 @@ namespace softmax {
 int get_num_threads();
 void set_num_threads(int n);
 
+// Work on so many entries keeps the interpreter lock: releasing it would cost more.
+inline constexpr int64_t kKeepLock = 1 << 14;
+
 // How many of them serve work on so many entries.
 int threads_for(int64_t entries);
 

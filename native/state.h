@@ -31,7 +31,8 @@ struct State {
 // The state of both sets of entries together.
 State merge(const State& a, const State& b);
 
-// 2^(a.n - b.n) exp(a.shift - b.shift): what a's sum is multiplied by to stand in b's frame.
+// 2^(a.n - b.n) exp(a.shift - b.shift): what a's sum is multiplied by to stand in b's frame.  Where
+// the shifts are infinite the maxima tell.
 double relative_scale(const State& a, const State& b);
 
 // In the order in which NumPy adds up: eight sums side by side, and halves by themselves.

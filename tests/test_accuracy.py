@@ -179,6 +179,27 @@ def test_16_bit_sums_do_not_saturate(kernels, dtype):
 # Weights, Jacobian, losses.
 
 
+@pytest.mark.parametrize("dtype", [BFLOAT16, FLOAT32], ids=str)
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("scale", [1e-20, 1e-12, 1e-8, 1e-6])
+def test_weighted_logsumexp_next_to_zero(kernels, dtype, rows, scale):
+    """All that is left are small differences, of the weights' sum from 1 and of the entries."""
+    rng = np.random.default_rng(8)
+    for weights in ([0.5, 0.25, 0.25], [0.75, -0.5, 0.75], [-0.5, -0.5, 0.0], [0.5, 0.5 + 1e-9, 0]):
+        x = rng.normal(0, scale, (rows, 3)).astype(dtype)
+        got, sign = sm.logsumexp(x, weights=weights, return_sign=True)
+        for row, result, its_sign in zip(x, got, sign, strict=True):
+            with mpmath.workdps(60):
+                terms = [
+                    mpmath.mpf(w) * mpmath.exp(mpmath.mpf(float(v)))
+                    for w, v in zip(weights, row, strict=True)
+                ]
+                exact = mpmath.log(abs(mpmath.fsum(terms)))
+                unit = abs(exact) * float(ml_dtypes.finfo(dtype).eps)
+                assert abs(mpmath.mpf(float(result)) - exact) <= 2 * unit
+            assert its_sign == (1 if sum(weights) > 0 else -1)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rows", [1, 40])
 def test_weighted_logsumexp_of_entries_next_to_zero(kernels, dtype, rows):
@@ -304,14 +325,16 @@ def test_derivative_along_one_extreme_tangent_of_another_chunk(kernels, dtype):
     assert np.max(function.errors(sm.softmax_vjp(x, tangent), exact, dtype)) <= 1
 
 
+@pytest.mark.parametrize("length", [2, 10, 1000, 100_000])
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
-def test_chunks_that_leave_the_range_over_the_temperature(kernels, dtype):
+def test_entries_that_leave_the_range_over_the_temperature(kernels, dtype, length):
     """Of entries that no number holds any longer the lower is as far below as any other."""
-    x = np.zeros(100_000, dtype)
-    x[[0, -1]] = 1e10, 2e10
-    top = np.eye(1, x.size, x.size - 1)[0]
-    assert np.array_equal(sm.softmax(x, temperature=1e-300), top)
-    assert not sm.softmax_vjp(x, top.astype(dtype), temperature=1e-300).any()
+    x = np.zeros(length, dtype)
+    x[[0, -1]] = 1e30, 2e30
+    top = np.eye(1, length, length - 1)[0]
+    for temperature in (1e-290, 1e-300):
+        assert np.array_equal(sm.softmax(x, temperature=temperature), top)
+        assert not sm.softmax_vjp(x, top.astype(dtype), temperature=temperature).any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

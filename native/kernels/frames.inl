@@ -1,4 +1,4 @@
-// Where the frames of a batch come from (batch.inl), in the order in which that is tried: from the
+// Where the frames of a batch come from, in the order in which batches.inl tries it: from the
 // batches before, from the first entries of each row, or from all.
 enum class Frames { common, guessed, exact };
 

@@ -160,7 +160,8 @@ int64_t position_of(const T* x, int64_t n, T v) {
   return first + fold(at, [](auto a, auto b) INLINE_LAMBDA { return a < b ? a : b; })[0];
 }
 
-// The largest entry of a row and where it first stands, which is looked for in one block alone.
+// The largest entry of a row and where it first stands, which is looked for in one block alone;
+// what place a row of nan gives means nothing.
 template <class T>
 struct Largest {
   T value = -std::numeric_limits<T>::infinity();

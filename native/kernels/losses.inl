@@ -35,9 +35,9 @@ struct AtPlaces;
 template <class T>
 TargetRow look_at(const T* x, int64_t n, const TargetOfRow<T>& target) {
   auto [t, places, count] = target;
-  const T max = row_max(x, n);
+  const auto [max, place] = find_largest(x, n);
   TargetRow row;
-  row.top = std::min(position_of(x, n, max), n - 1);  // a row of nan has none
+  row.top = std::min(place, n - 1);
   int64_t own = row.top;
   if (places) {
     T* found = scratch<T, AtPlaces>(2 * count + 1);

@@ -51,8 +51,8 @@ struct PreciseSums {
   group<double, K> sum, rest;
 
   INLINE PreciseSums() { EACH sum.v[k] = splat(Sums<double>::start), rest.v[k] = splat(0.0); }
-  template <class Exponent>
-  INLINE void add(const group<double, K>& x, const Exponent& exponent) {
+  template <class E>
+  INLINE void add(const group<double, K>& x, const E& exponent) {
     group<double, K> term, low;
     exponent(x, term, low);
     EACH {
@@ -65,8 +65,8 @@ struct PreciseSums {
 };
 
 // Sums of the entries of a slice, in lanes.
-template <class D, class Exponent>
-Pair sum_in_lanes(const Job& job, const Slice& slice, const Exponent& exponent) {
+template <class D, class E>
+Pair sum_in_lanes(const Job& job, const Slice& slice, const E& exponent) {
   constexpr int K = kLanes / kWidth<double>;
   PreciseSums<K> sums;
   for (int64_t first = 0; first < job.n; first += kChunk) {
@@ -108,10 +108,10 @@ template <class D, class SliceOf>
 INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double* whole,
                              double* rest) {
   constexpr int W = kWidth<double>, K = 2;
-  const auto exponent = exponent_around_zero();
+  const auto around_zero = exponent_around_zero();
   if (job.n > kFewEntries) {
     for (int i = 0; i < count; ++i) {
-      const Pair sum = sum_in_lanes<D>(job, slice_of(i), exponent);
+      const Pair sum = sum_in_lanes<D>(job, slice_of(i), around_zero);
       whole[i] = sum.hi, rest[i] = sum.lo;
     }
     return;
@@ -121,7 +121,7 @@ INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double
   for (int i = 0; i < count; i += K * W) {
     PreciseSums<K> sums;
     for (int64_t j = 0; j < job.n; ++j)
-      sums.add(load_group<K>(placed + j * kColumns + i, K * W, splat(0.0)), exponent);
+      sums.add(load_group<K>(placed + j * kColumns + i, K * W, splat(0.0)), around_zero);
     EACH store(whole + i + k * W, sums.whole(k)), store(rest + i + k * W, sums.rest.v[k]);
   }
 }

@@ -85,10 +85,9 @@ struct Strip {
   template <bool Logarithm>
   auto exponent(int m) {
     if constexpr (sizeof(T) == 4) {
-      using Exponent = Exponent<float, Logarithm, false>;
       vec<double> wide[M];
       widen(single<T>(max), wide);
-      const Exponent exponent(wide[m], inverse[m]);
+      const Exponent<float, Logarithm, false> exponent(wide[m], inverse[m]);
       if constexpr (!exponent.subtracts)
         ordinary[m] &= absolute<double>(wide[m] * exponent.scale) < splat(exponent.direct);
       return exponent;

@@ -226,8 +226,8 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
 }
 
 // Calls f with what turns entries up to m, finite, into exponentials; `frame` receives where they
-// are counted from.  For a logarithm that is the largest entry, of which nothing may be lost in a
-// sum near 1.
+// are counted from.  For a logarithm that of floats is the largest entry, of which nothing may be
+// lost in a sum near 1.
 template <bool Logarithm, class T, class F>
 auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
   const Inverse<double> inverse = Inverse<double>::of(temperature);
@@ -291,7 +291,11 @@ RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t cou
 template <bool Relative, int P, class T, class C, class E, class Ahead>
 State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {
-  const Largest<T> largest = find_largest(x, n);
+  Largest<T> largest;
+  if constexpr (Relative)
+    largest = find_largest(x, n);
+  else
+    largest.value = row_max(x, n);
   const T m = largest.value;
   if (!(m - m == 0)) {
     if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));

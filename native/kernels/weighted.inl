@@ -10,15 +10,20 @@ struct WeightedLog {
 // and large weights.
 constexpr double kSmallestSum = 0x1p-20;
 
-template <class Exponent>
+// Of floats, logarithms so near zero have lost what entries are apart.
+constexpr double kNearZero = 0x1p-25;
+
+template <class T>
 INLINE WeightedLog weighted_log(vec<double> sum, vec<double> low, vec<double> n,
                                 vec<double> shift) {
-  const double unscale = power_of_two(-Exponent::headroom);
+  const double unscale = power_of_two(-Exponent<T, false, false>::headroom);
   const vec<double> none = splat(0.0), inf = splat(std::numeric_limits<double>::infinity());
   const vec<double> size = absolute<double>(sum) * unscale;
   const vec<double> size_low = (sum < none ? -low : low) * unscale;
-  return {shift + log_of(size, size_low, n), sum < none ? splat(-1.0) : splat(1.0),
-          (size > kSmallestSum) & (size < inf)};
+  const vec<double> log = shift + log_of(size, size_low, n);
+  vec<int64_t> ordinary = (size > kSmallestSum) & (size < inf);
+  if constexpr (sizeof(T) == 4) ordinary &= absolute<double>(log) > splat(kNearZero);
+  return {log, sum < none ? splat(-1.0) : splat(1.0), ordinary};
 }
 
 // The same for any weights and entries, counted from the entry whose term is the largest.
@@ -61,7 +66,14 @@ inline double largest_term_first(const Job& job, const Slice& slice, PreciseSlic
   }
   sign = sum > 0 ? 1 : sum < 0 ? -1 : 0;
   if (sum == 0) return -inf;
-  return double(reference + logl(fabsl(sum)));
+  const double log = double(reference + logl(fabsl(sum)));
+  if (std::fabs(log) > kNearZero) return log;
+  // What is left of 1: the weights' sum, and each entry's.
+  long double beyond = sign == 1 ? -1 : 1;
+  for (int64_t i = 0; i < s.n; ++i) beyond += w[i];
+  for (int64_t i = 0; i < s.n; ++i)
+    if (w[i] != 0) beyond += w[i] * expm1l(s.x[i]);
+  return double(log1pl(sign * beyond));
 }
 
 template <class D>
@@ -91,8 +103,8 @@ void run_weighted(const Job& job, const Slice& slice) {
     }
     const State all = weighed_together(states, chunks);
     if (all.ordinary()) {
-      const WeightedLog result = weighted_log<Exponent<T, false, false>>(
-          splat(all.along), splat(all.along_lo), splat(all.n), splat(all.shift));
+      const WeightedLog result =
+          weighted_log<T>(splat(all.along), splat(all.along_lo), splat(all.n), splat(all.shift));
       if (result.ordinary[0]) return write_weighted<D>(slice, result.log[0], result.sign[0]);
     }
   }
@@ -115,8 +127,7 @@ void weigh_strips(const Job& job, int64_t first, int bundle) {
         for (int m = 0; m < Strip<T, false>::M; ++m) {
           const auto exponent = strip.template exponent<true>(m);
           const Weights<vec<double>> sums = strip.weigh_part(exponent, m, w, nullptr, splat(0.0));
-          results[m] = weighted_log<std::remove_const_t<decltype(exponent)>>(
-              sums.along, sums.along_lo, exponent.n(), exponent.shift());
+          results[m] = weighted_log<T>(sums.along, sums.along_lo, exponent.n(), exponent.shift());
           strip.ordinary[m] &= results[m].ordinary;
         }
         for (int r = 0; r < strip.count; ++r) {
