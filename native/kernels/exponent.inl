@@ -1,12 +1,12 @@
 // Exponentials of doubles, and of floats in double, for sums whose terms may cancel or that are
-// next to 1: `low` is what the first number lost, of doubles alone.
+// next to 1.  Those of doubles come in two numbers, e and what it could not hold, `low`.
 
 // One slice in all lanes, or a slice in each.
 template <class T, bool Shifted, bool Tempered>
 struct Exponent;
 
-// exp(x / T) 2^(headroom - N) for float entries: t = 4 x log2(e) / T - 4 N is one fused step in
-// double, so nothing is split.  It is n + f with n whole, and the exponential 2^(n/4) 2^(f/4).
+// exp(x / T) 2^(headroom - N) for float entries: t = 4 x log2(e) / T - origin, where origin is 4 N,
+// is one fused step in double, so nothing is split.  Of t = whole + f comes 2^(whole/4) 2^(f/4).
 template <bool Shifted, bool Tempered>
 struct Exponent<float, Shifted, Tempered> {
   // A kept float is a normal number while 2^(t/4) is above 2^-226.
@@ -30,8 +30,8 @@ struct Exponent<float, Shifted, Tempered> {
   // For entries up to `largest`, with 1 / T.
   INLINE Exponent(vec<double> largest, vec<double> inverse)
       : scale(scale_of(inverse)), origin(splat(0.0)), max(largest) {
-    constexpr double whole = 4 * exp_constants<double>::magic;
-    if constexpr (!subtracts) origin = (max * scale + whole) - whole;
+    constexpr double fours = 4 * exp_constants<double>::magic;
+    if constexpr (!subtracts) origin = (max * scale + fours) - fours;
   }
 
   // 4 log2(e) / T, or the largest number.
@@ -48,13 +48,13 @@ struct Exponent<float, Shifted, Tempered> {
   template <int K>
   INLINE void operator()(const group<double, K>& x, group<double, K>& e, group<double, K>&) const {
     constexpr int terms = int(sizeof poly / sizeof(double));
-    group<double, K> t, n, f, power;
+    group<double, K> t, whole, f, power;
     EACH t.v[k] = fma(subtracts ? x.v[k] - max : x.v[k], scale, -origin);
     EACH t.v[k] = larger(splat(double(-bias)), t.v[k]);
-    EACH n.v[k] = t.v[k] + magic;
-    EACH power.v[k] = (vec<double>)(((vec<uint64_t>)n.v[k] << 50) +
-                                    (vec<uint64_t>)look_up(powers, (vec<int64_t>)n.v[k]));
-    EACH f.v[k] = fraction(t.v[k], n.v[k] - magic);
+    EACH whole.v[k] = t.v[k] + magic;
+    EACH power.v[k] = (vec<double>)(((vec<uint64_t>)whole.v[k] << 50) +
+                                    (vec<uint64_t>)look_up(powers, (vec<int64_t>)whole.v[k]));
+    EACH f.v[k] = fraction(t.v[k], whole.v[k] - magic);
     EACH e.v[k] = splat(poly[terms - 1]);
     _Pragma("GCC unroll 16") for (int i = terms - 2; i >= 0; --i) EACH e.v[k] =
         fma(e.v[k], f.v[k], splat(poly[i]));
