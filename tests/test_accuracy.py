@@ -200,6 +200,23 @@ def test_weighted_logsumexp_next_to_zero(kernels, dtype, rows, scale):
             assert its_sign == (1 if sum(weights) > 0 else -1)
 
 
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize(
+    ("x", "weights"),
+    [
+        ([-60.0, -50.0, -40.5], np.exp([60.0, 50.0, 40.5]) / 3),
+        ([-np.inf, np.float32(np.log(2))], np.array([1e30, 0.5])),
+        ([3.0, 0.0], np.array([0.0, 1.0])),
+    ],
+    ids=["importance", "hidden", "left out"],
+)
+def test_weighted_logsumexp_of_large_terms_that_add_up_to_one(kernels, rows, x, weights):
+    """Here small differences of the entries from 1 would cancel worse than the terms."""
+    x = np.tile(np.float32(x), (rows, 1))
+    exact = np.log((weights * np.exp(x.astype(np.longdouble))).sum(-1))
+    assert np.allclose(sm.logsumexp(x, weights=weights), exact, rtol=1e-6, atol=1e-15)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("rows", [1, 40])
 def test_weighted_logsumexp_of_entries_next_to_zero(kernels, dtype, rows):

@@ -3,14 +3,14 @@
 
 struct WeightedLog {
   vec<double> log, sign;
-  vec<int64_t> ordinary;  // lanes in which it holds
+  vec<int64_t> ordinary;   // lanes in which it holds,
+  vec<int64_t> near_zero;  // but for those of floats that have lost what entries are apart
 };
 
 // Below this, relative to the largest exponential, terms may be missing that had small exponentials
 // and large weights.
 constexpr double kSmallestSum = 0x1p-20;
 
-// Of floats, logarithms so near zero have lost what entries are apart.
 constexpr double kNearZero = 0x1p-25;
 
 template <class T>
@@ -21,10 +21,32 @@ INLINE WeightedLog weighted_log(vec<double> sum, vec<double> low, vec<double> n,
   const vec<double> size = absolute<double>(sum) * unscale;
   const vec<double> size_low = (sum < none ? -low : low) * unscale;
   const vec<double> log = shift + log_of(size, size_low, n);
-  vec<int64_t> ordinary = (size > kSmallestSum) & (size < inf);
-  if constexpr (sizeof(T) == 4) ordinary &= absolute<double>(log) > splat(kNearZero);
-  return {log, sum < none ? splat(-1.0) : splat(1.0), ordinary};
+  vec<int64_t> near_zero{};
+  if constexpr (sizeof(T) == 4) near_zero = absolute<double>(log) <= splat(kNearZero);
+  return {log, sum < none ? splat(-1.0) : splat(1.0), (size > kSmallestSum) & (size < inf),
+          near_zero};
 }
+
+// What a sum near 1 is more than that: the weights' part, and that of the entries that take part.
+struct BeyondOne {
+  long double weights = 0, entries = 0;
+  double size = 0;  // of the entries' terms, which may cancel
+
+  template <class T, class C>
+  void add(const T* x, const C* w, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) weights += w[i];
+    for (int64_t i = 0; i < n; ++i) {
+      if (w[i] == 0) continue;
+      const double term = double(w[i]) * std::expm1(double(x[i]));
+      entries += term;
+      size += std::fabs(term);
+    }
+  }
+  // Whether it is known better than the sum.
+  bool is_precise() const { return size < 1; }
+  // The logarithm of a sum near `sign`.
+  double log(double sign) const { return std::log1p(double(sign * ((weights - sign) + entries))); }
+};
 
 // The same for any weights and entries, counted from the entry whose term is the largest.
 inline double largest_term_first(const Job& job, const Slice& slice, PreciseSlice& s, double* w,
@@ -66,14 +88,7 @@ inline double largest_term_first(const Job& job, const Slice& slice, PreciseSlic
   }
   sign = sum > 0 ? 1 : sum < 0 ? -1 : 0;
   if (sum == 0) return -inf;
-  const double log = double(reference + logl(fabsl(sum)));
-  if (std::fabs(log) > kNearZero) return log;
-  // What is left of 1: the weights' sum, and each entry's.
-  long double beyond = sign == 1 ? -1 : 1;
-  for (int64_t i = 0; i < s.n; ++i) beyond += w[i];
-  for (int64_t i = 0; i < s.n; ++i)
-    if (w[i] != 0) beyond += w[i] * expm1l(s.x[i]);
-  return double(log1pl(sign * beyond));
+  return double(reference + logl(fabsl(sum)));
 }
 
 template <class D>
@@ -94,18 +109,30 @@ void run_weighted(const Job& job, const Slice& slice) {
     std::vector<State> several;
     if (chunks > 1) several.resize(size_t(chunks));
     State* states = chunks > 1 ? several.data() : &one;
-    for (int64_t i = 0; i < chunks; ++i) {
-      const int64_t first = i * kChunk, count = chunk_length(job, i);
-      const T* x = entries<D, T>(job, slice, first, count);
-      const C* w = beside<B, C>(job, slice, first, count);
+    const auto each_chunk = [&](auto f) {
+      for (int64_t i = 0; i < chunks; ++i) {
+        const int64_t first = i * kChunk, count = chunk_length(job, i);
+        const T* x = entries<D, T>(job, slice, first, count);
+        f(i, x, beside<B, C>(job, slice, first, count), first, count);
+      }
+    };
+    each_chunk([&](int64_t i, const T* x, const C* w, int64_t first, int64_t count) {
       states[i] = weigh_chunk<false, 1>(job, slice, x, w, count, (double*)nullptr,
                                         ahead_of<D>(job, slice, first, count, false));
-    }
+    });
     const State all = weighed_together(states, chunks);
     if (all.ordinary()) {
       const WeightedLog result =
           weighted_log<T>(splat(all.along), splat(all.along_lo), splat(all.n), splat(all.shift));
-      if (result.ordinary[0]) return write_weighted<D>(slice, result.log[0], result.sign[0]);
+      double log = result.log[0];
+      if (result.ordinary[0] && result.near_zero[0]) {
+        BeyondOne rest;
+        each_chunk([&](int64_t, const T* x, const C* w, int64_t, int64_t count) {
+          rest.add(x, w, count);
+        });
+        if (rest.is_precise()) log = rest.log(result.sign[0]);
+      }
+      if (result.ordinary[0]) return write_weighted<D>(slice, log, result.sign[0]);
     }
   }
   double* w = scratch<double, Terms>(job.n);
@@ -128,7 +155,7 @@ void weigh_strips(const Job& job, int64_t first, int bundle) {
           const auto exponent = strip.template exponent<true>(m);
           const Weights<vec<double>> sums = strip.weigh_part(exponent, m, w, nullptr, splat(0.0));
           results[m] = weighted_log<T>(sums.along, sums.along_lo, exponent.n(), exponent.shift());
-          strip.ordinary[m] &= results[m].ordinary;
+          strip.ordinary[m] &= results[m].ordinary & ~results[m].near_zero;
         }
         for (int r = 0; r < strip.count; ++r) {
           const Slice slice = slice_at(job, strip.first + r);
