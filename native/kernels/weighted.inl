@@ -4,13 +4,14 @@
 struct WeightedLog {
   vec<double> log, sign;
   vec<int64_t> ordinary;   // lanes in which it holds,
-  vec<int64_t> near_zero;  // but for those of floats that have lost what entries are apart
+  vec<int64_t> near_zero;  // but for those of floats up to kNearZero
 };
 
 // Below this, relative to the largest exponential, terms may be missing that had small exponentials
 // and large weights.
 constexpr double kSmallestSum = 0x1p-20;
 
+// Up to this, logarithms of floats may have lost what entries are apart.
 constexpr double kNearZero = 0x1p-25;
 
 template <class T>
