@@ -7,7 +7,7 @@ void stage(const Job& job, const Slice& slice, int64_t first, int64_t count, T* 
   if (!slice.where) return gather<D>(x, job.x.along, count, buffer);
   const char* where = slice.where + first * job.where.along;
   int64_t i = 0;
-  if constexpr (std::is_same_v<decltype(load_widened((const D*)x)), vec<T>>)
+  if constexpr (std::is_same_v<decltype(widened(D())), T>)
     if (job.x.along == int64_t(sizeof(D)) && job.where.along == 1)
       for (; i + kWidth<T> <= count; i += kWidth<T>)
         store(buffer + i, leave_out<T>(load_widened((const D*)x + i), where + i));

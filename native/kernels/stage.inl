@@ -129,6 +129,10 @@ template <class D, class T>
 INLINE void widen_run(const D* p, T* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) round_to(to[i], widened(p[i]));
 }
+template <class D>
+INLINE void widen_run(const D* p, D* to, int64_t n) {
+  std::copy_n(p, n, to);
+}
 template <class D, class T>
 INLINE void round_run(const T* p, D* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) round_to(to[i], p[i]);
@@ -150,6 +154,16 @@ void scatter(const T* p, int64_t n, char* to, int64_t stride) {
     for (int64_t i = 0; i < n; ++i) round_to(*(D*)(to + i * stride), p[i]);
 }
 
+// A number as entries are stored.
+template <class D>
+INLINE D stored(decltype(widened(D())) v) {
+  D d;
+  round_to(d, v);
+  return d;
+}
+template <class D>
+constexpr auto kInfinity = std::numeric_limits<decltype(widened(D()))>::infinity();
+
 // Entries that do not take part become -inf; a mask has a byte for each.
 template <class T>
 INLINE vec<T> leave_out(vec<T> x, const char* where) {
@@ -158,14 +172,16 @@ INLINE vec<T> leave_out(vec<T> x, const char* where) {
   return select<T>(taken != 0, x, splat(-std::numeric_limits<T>::infinity()));
 }
 
-template <class T>
-void leave_out(T* x, const char* where, int64_t stride, int64_t n) {
-  constexpr int W = kWidth<T>;
+template <class D>
+void leave_out(D* x, const char* where, int64_t stride, int64_t n) {
   int64_t i = 0;
-  if (stride == 1)
-    for (; i + W <= n; i += W) store(x + i, leave_out<T>(load(x + i), where + i));
+  if constexpr (sizeof(D) > 2) {
+    constexpr int W = kWidth<D>;
+    if (stride == 1)
+      for (; i + W <= n; i += W) store(x + i, leave_out<D>(load(x + i), where + i));
+  }
   for (; i < n; ++i)
-    if (!where[i * stride]) x[i] = -std::numeric_limits<T>::infinity();
+    if (!where[i * stride]) x[i] = stored<D>(-kInfinity<D>);
 }
 
 // Working memory of a thread, kept between calls: one buffer for each purpose.
@@ -190,6 +206,21 @@ T* scratch(int64_t n) {
     if (!buffer.data) throw std::bad_alloc();
   }
   return buffer.data;
+}
+
+// The largest of 16-bit entries.  Their bits are in order, but for those of
+// negative ones, which are turned around; a nan without a sign is above all.
+template <class D>
+INLINE int16_t turned(D x) {
+  const int16_t bits = int16_t(x.raw);
+  return int16_t(bits ^ ((bits >> 15) & 0x7fff));
+}
+template <class D>
+  requires(sizeof(D) == 2)
+float row_max(const D* x, int64_t n) {
+  int16_t most = std::numeric_limits<int16_t>::min();
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, turned(x[i]));
+  return widened(D{uint16_t(turned(D{uint16_t(most)}))});
 }
 
 // One slice of a job.

@@ -82,12 +82,12 @@ struct Strip {
   }
 
   // What makes the m-th vector of a line into exponentials, those of rows (see `with_exponent`).
-  template <bool Logarithm>
+  template <bool Relative>
   auto exponent(int m) {
     if constexpr (sizeof(T) == 4) {
       vec<double> wide[M];
       widen(single<T>(max), wide);
-      const Exponent<float, Logarithm, false> exponent(wide[m], inverse[m]);
+      const Exponent<float, !Relative, false> exponent(wide[m], inverse[m]);
       if constexpr (!exponent.subtracts)
         ordinary[m] &= absolute<double>(wide[m] * exponent.scale) < splat(exponent.direct);
       return exponent;
@@ -108,14 +108,14 @@ struct Strip {
   }
 
   // The sums of the m-th vector of each line.
-  template <class Exponent, class C>
+  template <bool Relative, class Exponent, class C>
   INLINE Weights<vec<double>> weigh_part(const Exponent& exponent, int m, const C* c, double* kept,
                                          vec<double> from) {
     constexpr int V = kWidth<double>, half = kWeighed / 2;
     static_assert(half == kStride);
     const int at = m * V;
     // One half of the sums after the other: all do not fit in the registers.
-    Weighed<T, half> sums, more;
+    Weighed<T, half, Relative> sums, more;
     const StripAhead next = m == 0 ? ahead : StripAhead();
     constexpr int P = kParts<T>, kept_step = P * V;
     weigh<P>(exponent, x + at, c + at, lines, W, kept, kept_step, from, sums, 0, kWeighed, next);
@@ -132,7 +132,8 @@ struct Strip {
     widen(single<T>(reference), from);
     Slopes slopes[M];
     for (int m = 0; m < M; ++m) {
-      const Weights<vec<double>> w = weigh_part(exponent<false>(m), m, c, kept + m * room, from[m]);
+      const Weights<vec<double>> w =
+          weigh_part<true>(exponent<true>(m), m, c, kept + m * room, from[m]);
       ordinary[m] &= (w.sum - w.sum == splat(0.0)) & (w.along - w.along == splat(0.0));
       slopes[m] = slopes_of<T>(w, from[m], inverse[m], inverse_lo[m]);
     }

@@ -14,7 +14,7 @@ void run_bundle(const Job& job, int64_t first, int count) {
       using B = decltype(b);
       using C = decltype(c);
       strips ? weigh_strips<D, T, B, C>(job, first, count)
-             : run_weighted<D, T, B, C>(job, slice_at(job, first));
+             : run_weighted<D, T, B>(job, slice_at(job, first));
     });
   if (job.traversal == Traversal::batches) return run_batch<D, T>(job, first, count);
   if (job.op == Op::derivative) return run_derivative<D, T>(job, slice_at(job, first));

@@ -1,5 +1,5 @@
 // Weighing: the sum of a slice's exponentials, and of their products with what stands beside the
-// entries (a tangent, or weights), which may cancel.
+// entries (a tangent, or weights), which may cancel.  For weights the latter alone.
 //
 // For float both are taken in double, from exponentials good to 2^-50 (exponent.inl); for double in
 // pairs.  Each is eight running sums, entry i in lane i mod 8, and a fixed tree: with consecutive
@@ -10,6 +10,7 @@ constexpr int kWeighed = 8;
 
 // Purposes of scratch buffers.
 struct Beside;
+struct Widened;
 struct Mended;
 struct Exponentials;
 
@@ -50,8 +51,9 @@ INLINE void total(V* hi, V* lo) {
   hi[0] = sum;
 }
 
-// Running sums in A vectors.
-template <class T, int A>
+// Running sums in A vectors.  `Relative`: what stands beside the entries is counted from a
+// reference.  Otherwise, for weights, products alone are added, which are both sums.
+template <class T, int A, bool Relative>
 struct Weighed {
   static constexpr bool paired = sizeof(T) == 8;
   // Sums of double terms start above any term, as in Sums.
@@ -70,7 +72,7 @@ struct Weighed {
   // exponentials have not begun.
   template <int K>
   INLINE void count_from(vec<double> reference, group<double, K>& c) {
-    if constexpr (!paired) EACH c.v[k] = c.v[k] - reference;
+    if constexpr (!paired && Relative) EACH c.v[k] = c.v[k] - reference;
   }
 
   // Those of the vectors from number `first` on of kStride.
@@ -78,22 +80,23 @@ struct Weighed {
   INLINE void add(int first, const group<double, K>& e, const group<double, K>& low,
                   const group<double, K>& c, vec<double> reference) {
     if constexpr (!paired) {
-      EACH sum[(first + k) % A] = sum[(first + k) % A] + e.v[k];
+      if constexpr (Relative) EACH sum[(first + k) % A] = sum[(first + k) % A] + e.v[k];
       EACH along[(first + k) % A] = fma(e.v[k], c.v[k], along[(first + k) % A]);
       return;
     }
+    if constexpr (Relative) EACH {
+        const int a = (first + k) % A;
+        const vec<double> longer = sum[a] + e.v[k];
+        sum_lo[a] = sum_lo[a] + ((e.v[k] - (longer - sum[a])) + low.v[k]);
+        sum[a] = longer;
+      }
     EACH {
       const int a = (first + k) % A;
-      const vec<double> longer = sum[a] + e.v[k];
-      sum_lo[a] = sum_lo[a] + ((e.v[k] - (longer - sum[a])) + low.v[k]);
-      sum[a] = longer;
-    }
-    EACH {
-      const int a = (first + k) % A;
-      vec<double> d, d_lo, longer, error;
-      two_sum(c.v[k], -reference, d, d_lo);
+      vec<double> d = c.v[k], d_lo, longer, error;
+      if constexpr (Relative) two_sum(c.v[k], -reference, d, d_lo);
       const vec<double> term = e.v[k] * d;
-      const vec<double> lost = fma(e.v[k], d_lo, fma(low.v[k], d, product_error(e.v[k], d, term)));
+      vec<double> lost = fma(low.v[k], d, product_error(e.v[k], d, term));
+      if constexpr (Relative) lost = fma(e.v[k], d_lo, lost);
       two_sum(along[a], term, longer, error);
       along_lo[a] = along_lo[a] + (error + lost);
       along[a] = longer;
@@ -111,8 +114,9 @@ struct Weighed {
       store(c + at, along[a]);
       store(c_lo + at, along_lo[a]);
     }
-    total<T, N>(s, s_lo);
     total<T, N>(c, c_lo);
+    if constexpr (!Relative) return {c[0], c_lo[0], c[0], c_lo[0]};
+    total<T, N>(s, s_lo);
     return {s[0], s_lo[0], c[0], c_lo[0]};
   }
 
@@ -123,8 +127,9 @@ struct Weighed {
       join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
       join<T>(along[a], along_lo[a], more.along[a], more.along_lo[a]);
     }
-    total<T, A>(sum, sum_lo);
     total<T, A>(along, along_lo);
+    if constexpr (!Relative) return {along[0], along_lo[0], along[0], along_lo[0]};
+    total<T, A>(sum, sum_lo);
     return {sum[0], sum_lo[0], along[0], along_lo[0]};
   }
 };
@@ -138,9 +143,9 @@ constexpr int kParts = int(sizeof(T) / sizeof(float));
 // `reference`: kStride of them `every` so many from `start` on, of `vectors`, which is even.  The
 // exponentials are kept, P numbers of each, `kept_step` apart, where there is room; `meanwhile` is
 // called beside each few.
-template <int P, int A, class Exponent, class T, class C, class E, class F>
-INLINE void weigh(const Exponent& exponent, const T* x, const C* c, int64_t vectors, int64_t step,
-                  E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A>& sums,
+template <int P, class Exponent, class T, int A, bool Relative, class D, class C, class E, class F>
+INLINE void weigh(const Exponent& exponent, const D* x, const C* c, int64_t vectors, int64_t step,
+                  E* kept, int64_t kept_step, vec<double> reference, Weighed<T, A, Relative>& sums,
                   int64_t start, int64_t every, F meanwhile) {
   constexpr int most = kSideBySide<T>;
   const auto few = [&](auto size, int64_t start_of_few) INLINE_LAMBDA {
@@ -201,20 +206,21 @@ INLINE int64_t kept_of_row(int64_t n) {
 }
 
 // The sums of a row.
-template <int P, class Exponent, class T, class C, class E, class Ahead>
-Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t n, E* kept,
+template <bool Relative, int P, class Exponent, class D, class C, class E, class Ahead>
+Weights<double> weigh_row(const Exponent& given, const D* x, const C* c, int64_t n, E* kept,
                           double reference, const Ahead& given_ahead) {
+  using T = decltype(widened(D()));
   constexpr int W = kWidth<double>, A = kWeighed / W;
   const Exponent exponent = given;  // in registers
   const Ahead ahead = given_ahead;
   const int64_t rest = n % kWholeStride, whole = n - rest;
-  Weighed<T, A> sums;
+  Weighed<T, A, Relative> sums;
   weigh<P>(exponent, x, c, whole / W, W, kept, P * W, splat(reference), sums, 0, kStride, ahead);
   if (rest > 0) {
-    T last_x[kWholeStride];
+    D last_x[kWholeStride];
     C last_c[kWholeStride];
     E last_kept[P * kWholeStride];
-    std::fill(last_x, last_x + kWholeStride, -std::numeric_limits<T>::infinity());
+    std::fill(last_x, last_x + kWholeStride, stored<D>(-kInfinity<D>));
     std::fill(last_c, last_c + kWholeStride, C(0));
     std::copy_n(x + whole, rest, last_x);
     std::copy_n(c + whole, rest, last_c);
@@ -226,9 +232,9 @@ Weights<double> weigh_row(const Exponent& given, const T* x, const C* c, int64_t
 }
 
 // Calls f with what turns entries up to m, finite, into exponentials; `frame` receives where they
-// are counted from.  For a logarithm that of floats is the largest entry, of which nothing may be
-// lost in a sum near 1.
-template <bool Logarithm, class T, class F>
+// are counted from.  For the logarithm of weighted floats that is the largest entry, of which
+// nothing may be lost in a sum near 1.
+template <bool Relative, class T, class F>
 auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
   const Inverse<double> inverse = Inverse<double>::of(temperature);
   if constexpr (sizeof(T) == 4) {
@@ -240,7 +246,7 @@ auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
     };
     using Direct = Exponent<float, false, false>;
     const vec<double> largest = splat(double(m)), per_t = splat(inverse.hi);
-    if constexpr (!Logarithm)
+    if constexpr (Relative)
       if (std::fabs(double(m) * Direct::scale_of(per_t)[0]) < Direct::direct)
         return in_frame_of(Direct(largest, per_t));
     return in_frame_of(Exponent<float, true, false>(largest, per_t));
@@ -288,9 +294,10 @@ RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t cou
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
 // is counted from that of the largest, and what is infinite or nan beside an exponential of 0 does
 // not count.
-template <bool Relative, int P, class T, class C, class E, class Ahead>
-State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, int64_t n, E* kept,
+template <bool Relative, int P, class D, class C, class E, class Ahead>
+State weigh_chunk(const Job& job, const Slice& slice, const D* x, const C* c, int64_t n, E* kept,
                   const Ahead& ahead) {
+  using T = decltype(widened(D()));
   Largest<T> largest;
   if constexpr (Relative)
     largest = find_largest(x, n);
@@ -299,7 +306,9 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   const T m = largest.value;
   if (!(m - m == 0)) {
     if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));
-    State limit = reduce_chunk(x, n, Inverse<T>());
+    T* wide = scratch<T, Widened>(padded<T>(n));
+    widen_run(x, wide, n);
+    State limit = reduce_chunk((const T*)wide, n, Inverse<T>());
     if (Relative && m < 0)
       for (int64_t i = 0; i < n; ++i) limit.mended |= !(widened(c[i]) - widened(c[i]) == 0);
     return limit;
@@ -307,20 +316,21 @@ State weigh_chunk(const Job& job, const Slice& slice, const T* x, const C* c, in
   State state;
   state.max = m;
   if (Relative) state.reference = widened(c[largest.place]);
-  const Weights<double> w = with_exponent<!Relative>(
+  const Weights<double> w = with_exponent<Relative>(
       m, slice.temperature, job.temperature.data != nullptr, state, [&](const auto& exponent) {
-        Weights<double> sums = weigh_row<P>(exponent, x, c, n, kept, state.reference, ahead);
+        Weights<double> sums =
+            weigh_row<Relative, P>(exponent, x, c, n, kept, state.reference, ahead);
         if (Relative && sums.sum - sums.sum == 0 && !(sums.along - sums.along == 0)) {
           state.mended = true;
           E* e = kept;
           if (!e) {
             e = scratch<E, Kept>(kept_of_row<P>(n));
-            weigh_row<P>(exponent, x, c, n, e, state.reference, ahead);
+            weigh_row<Relative, P>(exponent, x, c, n, e, state.reference, ahead);
           }
           C* mended = scratch<C, Mended>(n);
           constexpr int W = kWidth<double>;
           for (int64_t i = 0; i < n; ++i) mended[i] = e[i / W * P * W + i % W] == 0 ? C(0) : c[i];
-          sums = weigh_row<P>(exponent, x, mended, n, kept, state.reference, ahead);
+          sums = weigh_row<Relative, P>(exponent, x, mended, n, kept, state.reference, ahead);
         }
         return sums;
       });

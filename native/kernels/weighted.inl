@@ -33,12 +33,12 @@ struct BeyondOne {
   long double weights = 0, entries = 0;
   double size = 0;  // of the entries' terms, which may cancel
 
-  template <class T, class C>
-  void add(const T* x, const C* w, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) weights += w[i];
+  template <class D, class B>
+  void add(const D* x, const B* w, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) weights += widened(w[i]);
     for (int64_t i = 0; i < n; ++i) {
-      if (w[i] == 0) continue;
-      const double term = double(w[i]) * std::expm1(double(x[i]));
+      if (widened(w[i]) == 0) continue;
+      const double term = double(widened(w[i])) * std::expm1(double(widened(x[i])));
       entries += term;
       size += std::fabs(term);
     }
@@ -101,8 +101,8 @@ void write_weighted(const Slice& slice, double result, double sign) {
   write<D>(slice.y, result);
 }
 
-// B is how weights are stored, C what they are computed in.
-template <class D, class T, class B, class C>
+// B is how weights are stored.
+template <class D, class T, class B>
 void run_weighted(const Job& job, const Slice& slice) {
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   if (chunks > 0) {
@@ -113,11 +113,11 @@ void run_weighted(const Job& job, const Slice& slice) {
     const auto each_chunk = [&](auto f) {
       for (int64_t i = 0; i < chunks; ++i) {
         const int64_t first = i * kChunk, count = chunk_length(job, i);
-        const T* x = entries<D, T>(job, slice, first, count);
-        f(i, x, beside<B, C>(job, slice, first, count), first, count);
+        const D* x = entries<D, D>(job, slice, first, count);
+        f(i, x, beside<B, B>(job, slice, first, count), first, count);
       }
     };
-    each_chunk([&](int64_t i, const T* x, const C* w, int64_t first, int64_t count) {
+    each_chunk([&](int64_t i, const D* x, const B* w, int64_t first, int64_t count) {
       states[i] = weigh_chunk<false, 1>(job, slice, x, w, count, (double*)nullptr,
                                         ahead_of<D>(job, slice, first, count, false));
     });
@@ -128,7 +128,7 @@ void run_weighted(const Job& job, const Slice& slice) {
       double log = result.log[0];
       if (result.ordinary[0] && result.near_zero[0]) {
         BeyondOne rest;
-        each_chunk([&](int64_t, const T* x, const C* w, int64_t, int64_t count) {
+        each_chunk([&](int64_t, const D* x, const B* w, int64_t, int64_t count) {
           rest.add(x, w, count);
         });
         if (rest.is_precise()) log = rest.log(result.sign[0]);
@@ -145,6 +145,7 @@ void run_weighted(const Job& job, const Slice& slice) {
   write_weighted<D>(slice, result, sign);
 }
 
+// C is what weights are computed in.
 template <class D, class T, class B, class C>
 void weigh_strips(const Job& job, int64_t first, int bundle) {
   for_strips<false, D, T, B, C>(
@@ -153,8 +154,9 @@ void weigh_strips(const Job& job, int64_t first, int bundle) {
         strip.find_max();
         WeightedLog results[Strip<T, false>::M];
         for (int m = 0; m < Strip<T, false>::M; ++m) {
-          const auto exponent = strip.template exponent<true>(m);
-          const Weights<vec<double>> sums = strip.weigh_part(exponent, m, w, nullptr, splat(0.0));
+          const auto exponent = strip.template exponent<false>(m);
+          const Weights<vec<double>> sums =
+              strip.template weigh_part<false>(exponent, m, w, nullptr, splat(0.0));
           results[m] = weighted_log<T>(sums.along, sums.along_lo, exponent.n(), exponent.shift());
           strip.ordinary[m] &= results[m].ordinary & ~results[m].near_zero;
         }
@@ -164,7 +166,7 @@ void weigh_strips(const Job& job, int64_t first, int bundle) {
           if (strip.is_ordinary(r))
             write_weighted<D>(slice, results[m].log[lane], results[m].sign[lane]);
           else
-            run_weighted<D, T, B, C>(job, slice);
+            run_weighted<D, T, B>(job, slice);
         }
       },
       [](const Slice&, int64_t, int, const T*) {});
