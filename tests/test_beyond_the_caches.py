@@ -15,7 +15,7 @@ each_function = pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax]
 
 @pytest.mark.parametrize(
     "columns",
-    [26, 100, 128, 136, 320, 500, 999, 1000, 1008, 1024, 2100, 9001, 40_000, 99_999, 250_000],
+    [26, 100, 128, 136, 320, 500, 999, 1000, 1008, 1024, 2100, 9001, 40_000, 99_999, 300_000],
 )
 @pytest.mark.parametrize("offset", [0, 3])
 @each_function
@@ -34,6 +34,29 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
     assert not buffer[offset + x.size :].any()
     function(x, out=x)
     assert np.array_equal(out, x, equal_nan=True)
+
+
+@pytest.mark.parametrize("columns", [229_376, 229_392, 300_013, 700_001])
+@pytest.mark.parametrize("temperature", [1, 0.7])
+def test_rows_too_long_to_wait_until_the_next_is_summed(kernels, columns, temperature):
+    """They are written in two parts, and have the bits of rows by themselves."""
+    x = np.random.default_rng(0).standard_normal((9_000_000 // columns, columns), np.float32)
+    for row, entry in ((1, 20), (3, 90), (5, np.inf), (6, np.nan), (8, -np.inf)):
+        x[row, -1] = entry
+    x[9, 100_000:] -= 200
+    x[10, -5:] += 1000
+    buffer = np.zeros(x.size + 20, np.float32)
+    out = buffer[3 : 3 + x.size].reshape(x.shape)
+    expected = np.array([sm.softmax(row, temperature=temperature) for row in x])
+    for threads in (1, 2):
+        out[:] = 0
+        with sm.num_threads(threads):
+            sm.softmax(x, temperature=temperature, out=out)
+        assert np.array_equal(out, expected, equal_nan=True)
+        assert not buffer[:3].any()
+        assert not buffer[3 + x.size :].any()
+    sm.softmax(x, temperature=temperature, out=x)
+    assert np.array_equal(x, expected, equal_nan=True)
 
 
 @each_function

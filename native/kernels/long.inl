@@ -1,22 +1,28 @@
 // Long rows of floats: the results of one row are written while the next is summed.  Those that
 // exceed the caches are streamed past them, the others stored.  Until then the exponentials of a
 // softmax wait in a scratch row, where the next row's follow them a few entries behind, so that
-// what is delivered later has not been written over.
+// what is delivered later has not been written over.  Those for which it has no room are computed
+// again, and these results written at once.
 
 // The scratch row leaves room for the rest within 1 MiB.
-constexpr int64_t kLongestStreamed = 240'000;
+constexpr int64_t kLongestKept = 7 * kChunk;
 
 struct LongRow;
 
-// Whether so many of this job's rows are.  Longer ones of a softmax keep their exponentials in the
-// result or compute them again (rows.inl), and a few in the caches are as fast by themselves.
+// Whether so many of this job's rows are.  A few in the caches are as fast by themselves.  Longer
+// ones of a softmax keep their exponentials in the result (rows.inl) where that costs less than to
+// compute again what the scratch row does not hold.
 inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)
     return false;
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
-  if (job.op == Op::softmax)
-    return job.n <= kLongestStreamed && (job.stream || (rows > 3 && !job.overwrites()));
+  if (job.op == Op::softmax) {
+    const bool fits = job.n <= kLongestKept;
+    if (!job.stream) return fits && rows > 3 && !job.overwrites();
+    const bool half = kVectorBytes == 64 && job.n <= 2 * kLongestKept;
+    return fits || half || job.repeats || job.overwrites();
+  }
   return job.op == Op::log_softmax && !job.temperature.data && (job.stream || job.slices > 1);
 }
 
@@ -30,11 +36,12 @@ class LongRows {
   static constexpr int64_t gap = kGroup<T> * kWidth<T>, turns = 32;
 
   const Job& job_;
-  const int64_t n_;
+  const int64_t n_, waiting_;  // entries, and those whose results wait
   std::vector<State> states_;
   T* const buffer_;
   const bool fetches_results_;  // where a row will be stored, while it is summed
   int64_t turn_ = 0;
+  alignas(kVectorBytes) T passing_[Room<T>::kPassing];
 
   // The states of a row's chunks, while the one before is delivered; false where the frame does not
   // serve.
@@ -48,8 +55,12 @@ class LongRows {
       const Ahead<T> ahead = {(const char*)(x + count),
                               fetches_results_ ? slice.y + first * int64_t(sizeof(T)) : nullptr};
       const Passing<T, decltype(row), gap> beside = {ahead, row, first};
-      serves &= reduce_in_frame<Tempered, keeps>(x, count, Room<T>{keeps ? kept + first : kept},
-                                                 frame, unit, beside, inverse, states_[c]);
+      const auto reduce = [&](auto keep, T* room) INLINE_LAMBDA {
+        return reduce_in_frame<Tempered, decltype(keep)::value>(x, count, Room<T>{room}, frame,
+                                                                unit, beside, inverse, states_[c]);
+      };
+      serves &= keeps && first < waiting_ ? reduce(std::bool_constant<keeps>(), kept + first)
+                                          : reduce(std::false_type(), passing_);
     }
     Passing<T, decltype(row), gap>{{}, row}.finish(n_);
     outgoing.count = 0;
@@ -68,6 +79,9 @@ class LongRows {
     else
       outgoing.from[0] = (const T*)slice.x, outgoing.map[0] = shift_of<T>(map, slice.temperature);
     outgoing.count = 1;
+    if (waiting_ < n_)
+      softmax_chunk((const T*)slice.x + waiting_, outgoing.y[0] + waiting_, n_ - waiting_,
+                    slice.temperature, map, !outgoing.near);
     return true;
   }
 
@@ -78,10 +92,11 @@ class LongRows {
   explicit LongRows(const Job& job)
       : job_(job),
         n_(job.n),
+        waiting_(keeps ? std::min(n_, kLongestKept) : n_),
         states_(size_t((n_ + kChunk - 1) / kChunk)),
-        buffer_(scratch<T, LongRow>(keeps ? padded<T>(n_) + turns * gap : Room<T>::kPassing)),
+        buffer_(keeps ? scratch<T, LongRow>(padded<T>(waiting_) + turns * gap) : nullptr),
         fetches_results_(!job.stream && !job.overwrites()) {
-    outgoing.n = n_;
+    outgoing.n = waiting_;
     outgoing.near = job.overwrites() || !job.stream;
   }
 
@@ -97,7 +112,7 @@ class LongRows {
         outgoing.deliver(0);
         turn_ = turns;
       }
-      T* kept = buffer_ + (keeps && guessed ? --turn_ * gap : 0);
+      T* kept = keeps && guessed ? buffer_ + --turn_ * gap : nullptr;
       if (!guessed || !reduce(slice, frame, unit, kept) || !postpone(slice, i, kept))
         run_slice<T, T>(job_, i);
     }
