@@ -21,7 +21,7 @@ struct State {
   double kept = std::numeric_limits<double>::quiet_NaN();  // and as they keep it (reduce.inl)
   int64_t infinities = 0;                                  // entries that are +inf
   // Of what stands beside the entries: at the largest, and the sum of exp(x / T) times what it is
-  // more than that.
+  // more than that.  Of weights, which are counted from 0, this is s as well.
   double reference = 0, along = 0, along_lo = 0;
   bool mended = false;  // something infinite or nan beside an exponential of 0 was left out
 

@@ -176,7 +176,7 @@ State reduce_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk,
   if (is_limit(slice.temperature)) return reduce_slice_chunk<D, T>(job, slice, chunk);
   const int64_t first = chunk * kChunk, count = chunk_length(job, chunk);
   const T* x = entries<D, T>(job, slice, first, count);
-  const D* c = beside<D, D>(job, slice, first, count);
+  const D* c = beside<D>(job, slice, first, count);
   const bool elsewhere = (const char*)kept != slice.y + first * job.y.along;
   return weigh_chunk<true, P>(job, slice, x, c, count, kept,
                               ahead_of<D>(job, slice, first, count, elsewhere));
@@ -196,7 +196,7 @@ void write_limit(const Job& job, const Slice& slice, const State& all) {
     for (int64_t first = 0; first < job.n; first += kChunk) {
       const int64_t count = chunk_length(job, first / kChunk);
       const T* x = entries<D, T>(job, slice, first, count);
-      const D* c = beside<D, D>(job, slice, first, count);
+      const D* c = beside<D>(job, slice, first, count);
       for (int64_t i = 0; i < count; ++i) {
         const bool tie = shared && x[i] == T(all.max);
         if (!writes) {
@@ -232,7 +232,7 @@ void map_derivative_chunk(const Job& job, const Slice& slice, int64_t chunk, con
     kept = scratch<E, Exponentials>(kept_of_row<P>(count));
     reduce_derivative_chunk<D, P, T>(job, slice, chunk, kept);
   }
-  const D* c = beside<D, D>(job, slice, first, count);
+  const D* c = beside<D>(job, slice, first, count);
   const Inverse<double> inverse = Inverse<double>::of(slice.temperature);
   Slopes slopes = slopes_of<T>(in_all_lanes(map.state), splat(map.state.reference),
                                splat(inverse.hi), splat(inverse.lo));

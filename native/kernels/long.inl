@@ -4,8 +4,9 @@
 // what is delivered later has not been written over.  Those for which it has no room are computed
 // again, and these results written at once.
 
-// The scratch row leaves room for the rest within 1 MiB.
-constexpr int64_t kLongestKept = 7 * kChunk;
+// Entries for which the scratch row has room: within 1 MiB it leaves some for the states of chunks,
+// and for a chunk itself where a loss has to sum all others but the largest.
+constexpr int64_t kLongestKept = 6 * kChunk;
 
 struct LongRow;
 
@@ -18,10 +19,10 @@ inline bool runs_long_rows(const Job& job, int64_t rows) {
     return false;
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
   if (job.op == Op::softmax) {
-    const bool fits = job.n <= kLongestKept;
-    if (!job.stream) return fits && rows > 3 && !job.overwrites();
-    const bool half = kVectorBytes == 64 && job.n <= 2 * kLongestKept;
-    return fits || half || job.repeats || job.overwrites();
+    const int64_t times = (job.n + kLongestKept - 1) / kLongestKept;
+    if (!job.stream) return times == 1 && rows > 3 && !job.overwrites();
+    if (job.repeats || job.overwrites()) return times <= 8;
+    return times <= (kVectorBytes == 64 ? 2 : 1);
   }
   return job.op == Op::log_softmax && !job.temperature.data && (job.stream || job.slices > 1);
 }
@@ -36,7 +37,7 @@ class LongRows {
   static constexpr int64_t gap = kGroup<T> * kWidth<T>, turns = 32;
 
   const Job& job_;
-  const int64_t n_, waiting_;  // entries, and those whose results wait
+  const int64_t n_, waiting_;  // entries, and the first of them, whose results wait
   std::vector<State> states_;
   T* const buffer_;
   const bool fetches_results_;  // where a row will be stored, while it is summed
@@ -55,12 +56,12 @@ class LongRows {
       const Ahead<T> ahead = {(const char*)(x + count),
                               fetches_results_ ? slice.y + first * int64_t(sizeof(T)) : nullptr};
       const Passing<T, decltype(row), gap> beside = {ahead, row, first};
-      const auto reduce = [&](auto keep, T* room) INLINE_LAMBDA {
+      const auto sum = [&](auto keep, T* room) INLINE_LAMBDA {
         return reduce_in_frame<Tempered, decltype(keep)::value>(x, count, Room<T>{room}, frame,
                                                                 unit, beside, inverse, states_[c]);
       };
-      serves &= keeps && first < waiting_ ? reduce(std::bool_constant<keeps>(), kept + first)
-                                          : reduce(std::false_type(), passing_);
+      serves &= keeps && first < waiting_ ? sum(std::bool_constant<keeps>(), kept + first)
+                                          : sum(std::false_type(), passing_);
     }
     Passing<T, decltype(row), gap>{{}, row}.finish(n_);
     outgoing.count = 0;
@@ -79,9 +80,10 @@ class LongRows {
     else
       outgoing.from[0] = (const T*)slice.x, outgoing.map[0] = shift_of<T>(map, slice.temperature);
     outgoing.count = 1;
-    if (waiting_ < n_)
-      softmax_chunk((const T*)slice.x + waiting_, outgoing.y[0] + waiting_, n_ - waiting_,
-                    slice.temperature, map, !outgoing.near);
+    if constexpr (keeps)
+      if (waiting_ < n_)
+        softmax_chunk((const T*)slice.x + waiting_, outgoing.y[0] + waiting_, n_ - waiting_,
+                      slice.temperature, map, !outgoing.near);
     return true;
   }
 

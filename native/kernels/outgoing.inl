@@ -40,7 +40,7 @@ struct Outgoing {
 
   int count = 0;      // rows that wait
   bool near = false;  // their results lie in the caches: stored, not streamed
-  int64_t n = 0;
+  int64_t n = 0;      // of a row's entries, the first ones, whose results wait
   // What results are made of: entries, or exponentials, which are ours.
   std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kLargeBatch] = {};
   T* y[kLargeBatch];
@@ -54,6 +54,7 @@ struct Outgoing {
   // Whether entry i of row r, which waits, will be `result`: the scale sets one entry on its own,
   // which is marked unless it is the largest.
   bool put(int r, int64_t i, T result) {
+    if (i >= n) return false;
     constexpr T marked = -1;
     Scale<T>& scale = map[r];
     if (!scale.dominated && n <= kMarked)

@@ -143,7 +143,7 @@ void gather(const char* p, int64_t stride, int64_t n, T* to) {
   if (stride == int64_t(sizeof(D)))
     widen_run((const D*)p, to, n);
   else
-    for (int64_t i = 0; i < n; ++i) round_to(to[i], widened(*(const D*)(p + i * stride)));
+    for (int64_t i = 0; i < n; ++i) widen_run((const D*)(p + i * stride), to + i, 1);
 }
 
 template <class D, class T>
@@ -172,16 +172,18 @@ INLINE vec<T> leave_out(vec<T> x, const char* where) {
   return select<T>(taken != 0, x, splat(-std::numeric_limits<T>::infinity()));
 }
 
+// The same of n contiguous numbers; or they become something else.
 template <class D>
-void leave_out(D* x, const char* where, int64_t stride, int64_t n) {
-  int64_t i = 0;
-  if constexpr (sizeof(D) > 2) {
-    constexpr int W = kWidth<D>;
-    if (stride == 1)
-      for (; i + W <= n; i += W) store(x + i, leave_out<D>(load(x + i), where + i));
-  }
-  for (; i < n; ++i)
-    if (!where[i * stride]) x[i] = stored<D>(-kInfinity<D>);
+void leave_out(D* x, const char* where, int64_t stride, int64_t n,
+               D instead = stored<D>(-kInfinity<D>)) {
+  const auto each = [&](int64_t step) INLINE_LAMBDA {
+    for (int64_t i = 0; i < n; ++i)
+      if constexpr (sizeof(D) == 2)
+        x[i].raw = where[i * step] ? x[i].raw : instead.raw;
+      else
+        x[i] = where[i * step] ? x[i] : instead;
+  };
+  stride == 1 ? each(1) : each(stride);
 }
 
 // Working memory of a thread, kept between calls: one buffer for each purpose.

@@ -124,7 +124,7 @@ struct Weighed {
   INLINE Weights<vec<double>> total_with(const Weighed& more) {
     for (int a = 0; a < A; ++a) {
       sum[a] = sum[a] - start;
-      join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
+      if (Relative) join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
       join<T>(along[a], along_lo[a], more.along[a], more.along_lo[a]);
     }
     total<T, A>(along, along_lo);
@@ -260,20 +260,17 @@ auto with_exponent(T m, double temperature, bool tempered, State& frame, F f) {
   }
 }
 
-// What stands beside entries first .. first + count - 1, as contiguous numbers of type C: 0 beside
-// what takes no part.
-template <class D, class C>
-const C* beside(const Job& job, const Slice& slice, int64_t first, int64_t count) {
+// What stands beside entries first .. first + count - 1, as contiguous numbers: 0 beside what takes
+// no part.
+template <class D>
+const D* beside(const Job& job, const Slice& slice, int64_t first, int64_t count) {
   const int64_t along = job.second.along;
   const char* p = slice.second + first * along;
-  if (std::is_same_v<D, C> && along == int64_t(sizeof(D)) && !slice.where) return (const C*)p;
-  C* buffer = scratch<C, Beside>(count);
+  if (along == int64_t(sizeof(D)) && !slice.where) return (const D*)p;
+  D* buffer = scratch<D, Beside>(count);
   gather<D>(p, along, count, buffer);
-  if (slice.where) {
-    const char* where = slice.where + first * job.where.along;
-    for (int64_t i = 0; i < count; ++i)
-      if (!where[i * job.where.along]) buffer[i] = C(0);
-  }
+  if (slice.where)
+    leave_out(buffer, slice.where + first * job.where.along, job.where.along, count, D(0));
   return buffer;
 }
 
@@ -291,6 +288,19 @@ RowAhead ahead_of(const Job& job, const Slice& slice, int64_t first, int64_t cou
   return ahead;
 }
 
+// Entries as they are computed with.
+template <class D>
+const auto* widened_run(const D* x, int64_t n) {
+  using T = decltype(widened(D()));
+  if constexpr (std::is_same_v<D, T>) {
+    return x;
+  } else {
+    T* wide = scratch<T, Widened>(n);
+    widen_run(x, wide, n);
+    return (const T*)wide;
+  }
+}
+
 // The state of a chunk, scaled as its exponentials are.  `Relative`: what stands beside the entries
 // is counted from that of the largest, and what is infinite or nan beside an exponential of 0 does
 // not count.
@@ -306,9 +316,7 @@ State weigh_chunk(const Job& job, const Slice& slice, const D* x, const C* c, in
   const T m = largest.value;
   if (!(m - m == 0)) {
     if (kept) std::fill_n(kept, kept_of_row<P>(n), E(0));
-    T* wide = scratch<T, Widened>(padded<T>(n));
-    widen_run(x, wide, n);
-    State limit = reduce_chunk((const T*)wide, n, Inverse<T>());
+    State limit = reduce_chunk(widened_run(x, n), n, Inverse<T>());
     if (Relative && m < 0)
       for (int64_t i = 0; i < n; ++i) limit.mended |= !(widened(c[i]) - widened(c[i]) == 0);
     return limit;

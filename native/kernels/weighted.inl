@@ -114,7 +114,7 @@ void run_weighted(const Job& job, const Slice& slice) {
       for (int64_t i = 0; i < chunks; ++i) {
         const int64_t first = i * kChunk, count = chunk_length(job, i);
         const D* x = entries<D, D>(job, slice, first, count);
-        f(i, x, beside<B, B>(job, slice, first, count), first, count);
+        f(i, x, beside<B>(job, slice, first, count), first, count);
       }
     };
     each_chunk([&](int64_t i, const D* x, const B* w, int64_t first, int64_t count) {
