@@ -66,15 +66,17 @@ inline const Job& settled(Plan& plan) {
   plan.choose_traversal();
   // Only rows, which wait until they are summed, may be streamed over their own entries.
   if (job.overwrites() && job.traversal != Traversal::rows) job.stream = false;
-  // What lies in the last-level cache is soon at hand, and fetching it stands in the way of
-  // entries, unless results are first touched when all entries are near.
+  // Processors with such first-level caches have quick exponentials.
+  const bool quick = roomy_first_level();
+  // Results that lie in the last-level cache are soon at hand.  Where exponentials are quick,
+  // fetching them stands in the way of entries, unless they are first touched when all of those are
+  // near.
   const bool late = job.op == Op::log_softmax &&
                     (job.traversal == Traversal::rows || job.traversal == Traversal::batches);
   const bool far = 4 * bytes > int64_t(last_level_cache());
-  job.fetch_results = job.op != Op::logsumexp && (late || far);
+  job.fetch_results = job.op != Op::logsumexp && (late || far || !quick);
   job.waits = plan.gains_by_waiting(!far || job.overwrites());
-  // Processors with such first-level caches have quick exponentials.
-  job.repeats = bytes > int64_t(last_level_cache()) && roomy_first_level();
+  job.repeats = bytes > int64_t(last_level_cache()) && quick;
   return job;
 }
 

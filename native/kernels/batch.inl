@@ -141,7 +141,9 @@ class Batch {
   // Entries that come next fetched, and a row that waits delivered.
   template <int Lag, class Map>
   INLINE auto passing(int r, Outgoing<T, Map>& outgoing) const {
-    return Passing<T, typename Outgoing<T, Map>::Row, Lag>{{ahead(r).next}, outgoing.row(r)};
+    Ahead<T> next = ahead(r);
+    if (!outgoing.near) next.result = nullptr;
+    return Passing<T, typename Outgoing<T, Map>::Row, Lag>{next, outgoing.row(r)};
   }
 
   // What is known of each row, one to a lane, as numbers.
