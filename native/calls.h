@@ -66,7 +66,7 @@ inline const Job& settled(Plan& plan) {
   plan.choose_traversal();
   // Only rows, which wait until they are summed, may be streamed over their own entries.
   if (job.overwrites() && job.traversal != Traversal::rows) job.stream = false;
-  // Processors with such first-level caches have quick exponentials.
+  // Processors with roomy first-level caches have quick exponentials.
   const bool quick = roomy_first_level();
   // Results that lie in the last-level cache are soon at hand.  Where exponentials are quick,
   // fetching them stands in the way of entries, unless they are first touched when all of those are

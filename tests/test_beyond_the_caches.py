@@ -37,26 +37,33 @@ def test_results_beyond_the_caches(kernels, dtype, function, columns, offset):
 
 
 @pytest.mark.parametrize("columns", [196_608, 196_624, 300_013, 700_001])
-@pytest.mark.parametrize("temperature", [1, 0.7])
-def test_rows_too_long_to_wait_until_the_next_is_summed(kernels, columns, temperature):
+@pytest.mark.parametrize("tempered", [False, True])
+def test_rows_too_long_to_wait_until_the_next_is_summed(kernels, columns, tempered):
     """They are written in two parts, and have the bits of rows by themselves."""
     x = np.random.default_rng(0).standard_normal((9_000_000 // columns, columns), np.float32)
+    temperature = np.ones((len(x), 1))
+    if tempered:
+        temperature[:8, 0] = [0.7, 1, 3, 1, 0, 1, np.inf, 1e-3]
     for row, entry in ((1, 20), (3, 90), (5, np.inf), (6, np.nan), (8, -np.inf)):
         x[row, -1] = entry
     x[9, 100_000:] -= 200
     x[10, -5:] += 1000
     buffer = np.zeros(x.size + 20, np.float32)
     out = buffer[3 : 3 + x.size].reshape(x.shape)
-    expected = np.array([sm.softmax(row, temperature=temperature) for row in x])
+    expected = np.array(
+        [sm.softmax(row, temperature=t) for row, t in zip(x, temperature, strict=True)]
+    )
+    options = {"temperature": temperature} if tempered else {}
     for threads in (1, 2):
         out[:] = 0
+        again = x.copy()
         with sm.num_threads(threads):
-            sm.softmax(x, temperature=temperature, out=out)
+            sm.softmax(x, out=out, **options)
+            sm.softmax(again, out=again, **options)
         assert np.array_equal(out, expected, equal_nan=True)
+        assert np.array_equal(again, expected, equal_nan=True)
         assert not buffer[:3].any()
         assert not buffer[3 + x.size :].any()
-    sm.softmax(x, temperature=temperature, out=x)
-    assert np.array_equal(x, expected, equal_nan=True)
 
 
 @each_function
@@ -105,7 +112,8 @@ def test_gradients_beyond_the_caches(kernels, dtype, z_loss, columns, offset):
 
 
 @pytest.mark.parametrize("columns", [196_624, 300_013])
-def test_gradients_of_rows_too_long_to_wait_until_the_next_is_summed(kernels, columns):
+@pytest.mark.parametrize("z_loss", [0, 0.1])
+def test_gradients_of_rows_too_long_to_wait_until_the_next_is_summed(kernels, columns, z_loss):
     """Labels in either part, beside probabilities of which one shows its own rounding."""
     rows = 9_000_000 // columns
     x = np.random.default_rng(0).standard_normal((rows, columns), np.float32)
@@ -113,12 +121,14 @@ def test_gradients_of_rows_too_long_to_wait_until_the_next_is_summed(kernels, co
     x[4, 7] = 35
     labels = np.resize([columns - 1, 7, 196_607, 196_608, 196_609, 3], rows)
     out = np.empty_like(x)
-    loss, _ = sm.cross_entropy(x, labels, reduction="none", return_grad=True, out=out)
+    loss, _ = sm.cross_entropy(
+        x, labels, reduction="none", z_loss=z_loss, return_grad=True, out=out
+    )
     for row, label, result, gradient in zip(x, labels, loss, out, strict=True):
-        alone = sm.cross_entropy(row, label, reduction="none", return_grad=True)
+        alone = sm.cross_entropy(row, label, reduction="none", z_loss=z_loss, return_grad=True)
         assert result == alone[0]
         assert np.array_equal(gradient, alone[1])
-    sm.cross_entropy(x, labels, reduction="none", return_grad=True, out=x)
+    sm.cross_entropy(x, labels, reduction="none", z_loss=z_loss, return_grad=True, out=x)
     assert np.array_equal(out, x)
 
 

@@ -138,7 +138,7 @@ class Batch {
             job_.fetch_results ? result_[r] : nullptr};
   }
 
-  // Entries that come next fetched, and a row that waits delivered.
+  // What comes next fetched, and a row that waits delivered.
   template <int Lag, class Map>
   INLINE auto passing(int r, Outgoing<T, Map>& outgoing) const {
     Ahead<T> next = ahead(r);

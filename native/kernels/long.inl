@@ -10,9 +10,10 @@ constexpr int64_t kLongestKept = 6 * kChunk;
 
 struct LongRow;
 
-// Whether so many of this job's rows are.  A few in the caches are as fast by themselves.  Longer
-// ones of a softmax keep their exponentials in the result (rows.inl) where that costs less than to
-// compute again what the scratch row does not hold.
+// Whether so many of this job's rows are.  A few in the caches are as fast by themselves.  Of
+// longer rows of a softmax a part of the exponentials is computed twice.  Up to half of them that
+// pays with AVX-512, where rows.inl would keep them in the result, and wherever it would compute
+// all of them twice, as long as the states of chunks are few.
 inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)
@@ -37,7 +38,7 @@ class LongRows {
   static constexpr int64_t gap = kGroup<T> * kWidth<T>, turns = 32;
 
   const Job& job_;
-  const int64_t n_, waiting_;  // entries, and the first of them, whose results wait
+  const int64_t n_, waiting_;  // entries, and how many of the first have results that wait
   std::vector<State> states_;
   T* const buffer_;
   const bool fetches_results_;  // where a row will be stored, while it is summed
@@ -69,7 +70,7 @@ class LongRows {
   }
 
   // Has a row wait whose chunks have these states; false where it has to be read again.
-  bool postpone(const Slice& slice, int64_t index, T* kept) {
+  bool postpone(const Slice& slice, int64_t index, const Frame<T>& frame, T* kept) {
     SliceMap map;
     finish_slice<T, T>(job_, slice, states_.data(), &map);
     if (map.flat || (keeps && !kept_serves(states_[0], map.state))) return false;
@@ -82,8 +83,8 @@ class LongRows {
     outgoing.count = 1;
     if constexpr (keeps)
       if (waiting_ < n_)
-        softmax_chunk((const T*)slice.x + waiting_, outgoing.y[0] + waiting_, n_ - waiting_,
-                      slice.temperature, map, !outgoing.near);
+        softmax_row<false, Tempered>((const T*)slice.x + waiting_, outgoing.y[0] + waiting_,
+                                     n_ - waiting_, frame, outgoing.map[0], !outgoing.near);
     return true;
   }
 
@@ -115,7 +116,7 @@ class LongRows {
         turn_ = turns;
       }
       T* kept = keeps && guessed ? buffer_ + --turn_ * gap : nullptr;
-      if (!guessed || !reduce(slice, frame, unit, kept) || !postpone(slice, i, kept))
+      if (!guessed || !reduce(slice, frame, unit, kept) || !postpone(slice, i, frame, kept))
         run_slice<T, T>(job_, i);
     }
   }

@@ -40,7 +40,7 @@ struct Outgoing {
 
   int count = 0;      // rows that wait
   bool near = false;  // their results lie in the caches: stored, not streamed
-  int64_t n = 0;      // of a row's entries, the first ones, whose results wait
+  int64_t n = 0;      // how many of a row's first entries have results that wait: most often all
   // What results are made of: entries, or exponentials, which are ours.
   std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kLargeBatch] = {};
   T* y[kLargeBatch];

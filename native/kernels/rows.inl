@@ -31,28 +31,6 @@ void shift_chunk(const E* x, D* y, int64_t count, const Slice& slice, const Slic
   inverse.tempered ? write(std::true_type()) : write(std::false_type());
 }
 
-// The probabilities of entries, their exponentials computed again, in the frame of the whole
-// slice's maximum.
-template <class T>
-void softmax_chunk(const T* x, T* y, int64_t count, double temperature, const SliceMap& map,
-                   bool streams) {
-  const Inverse<T> inverse = Inverse<T>::of(temperature);
-  State unit;
-  const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
-  const bool shifted = unit.shift != 0;
-  const Scale<T> scale = scale_of<T>(map, unit);
-  const auto write = [&](auto moved, auto tempered) {
-    softmax_row<decltype(moved)::value, decltype(tempered)::value>(x, y, count, frame, scale,
-                                                                   streams);
-  };
-  const std::true_type yes;
-  const std::false_type no;
-  if (inverse.tempered)
-    shifted ? write(yes, yes) : write(no, yes);
-  else
-    shifted ? write(yes, no) : write(no, no);
-}
-
 // `kept`: the chunk's exponentials, where they are not in the result (keeps_chunks).
 template <class D, class T>
 void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const State& state,
@@ -74,10 +52,27 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
       const char* where = slice.where + first * job.where.along;
       for (int64_t i = 0; i < count; ++i) y[i] = where[i * job.where.along] ? y[i] : left_out;
     }
-  } else if (job.op == Op::softmax) {
-    softmax_chunk(x, y, count, slice.temperature, map, streams_chunks(job));
   } else {
-    shift_chunk(x, y, count, slice, map);
+    const Inverse<T> inverse = Inverse<T>::of(slice.temperature);
+    if (job.op == Op::softmax) {
+      // The frame of the whole slice's maximum, not of one chunk's.
+      State unit;
+      const Frame<T> frame = frame_around(T(map.state.max), inverse, unit);
+      const bool shifted = unit.shift != 0;
+      const Scale<T> scale = scale_of<T>(map, unit);
+      const auto write = [&](auto moved, auto tempered) {
+        softmax_row<decltype(moved)::value, decltype(tempered)::value>(x, y, count, frame, scale,
+                                                                       streams_chunks(job));
+      };
+      const std::true_type yes;
+      const std::false_type no;
+      if (inverse.tempered)
+        shifted ? write(yes, yes) : write(no, yes);
+      else
+        shifted ? write(yes, no) : write(no, no);
+    } else {
+      shift_chunk(x, y, count, slice, map);
+    }
   }
   deliver<D, T>(job, slice, first, count, y);
 }

@@ -213,7 +213,7 @@ T* scratch(int64_t n) {
 // The largest of 16-bit entries.  Their bits are in order, but for those of
 // negative ones, which are turned around; a nan without a sign is above all.
 template <class D>
-INLINE int16_t turned(D x) {
+INLINE int16_t ordered(D x) {
   const int16_t bits = int16_t(x.raw);
   return int16_t(bits ^ ((bits >> 15) & 0x7fff));
 }
@@ -221,8 +221,8 @@ template <class D>
   requires(sizeof(D) == 2)
 float row_max(const D* x, int64_t n) {
   int16_t most = std::numeric_limits<int16_t>::min();
-  for (int64_t i = 0; i < n; ++i) most = std::max(most, turned(x[i]));
-  return widened(D{uint16_t(turned(D{uint16_t(most)}))});
+  for (int64_t i = 0; i < n; ++i) most = std::max(most, ordered(x[i]));
+  return widened(D{uint16_t(ordered(D{uint16_t(most)}))});
 }
 
 // One slice of a job.

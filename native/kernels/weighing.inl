@@ -106,29 +106,30 @@ struct Weighed {
   // Of the one slice of a row, over all lanes of all vectors.
   INLINE Weights<double> total_of_row() {
     constexpr int N = A * kWidth<double>;
-    double s[N], s_lo[N], c[N], c_lo[N];
-    for (int a = 0; a < A; ++a) {
-      const int at = a * kWidth<double>;
-      store(s + at, sum[a] - start);
-      store(s_lo + at, sum_lo[a]);
-      store(c + at, along[a]);
-      store(c_lo + at, along_lo[a]);
-    }
-    total<T, N>(c, c_lo);
-    if constexpr (!Relative) return {c[0], c_lo[0], c[0], c_lo[0]};
-    total<T, N>(s, s_lo);
-    return {s[0], s_lo[0], c[0], c_lo[0]};
+    const auto total_of = [](const vec<double>* hi, const vec<double>* lo, double from)
+                              INLINE_LAMBDA {
+                                double h[N], l[N];
+                                for (int a = 0; a < A; ++a) {
+                                  store(h + a * kWidth<double>, hi[a] - from);
+                                  store(l + a * kWidth<double>, lo[a]);
+                                }
+                                total<T, N>(h, l);
+                                return Pair{h[0], l[0]};
+                              };
+    const Pair products = total_of(along, along_lo, 0.0);
+    const Pair all = Relative ? total_of(sum, sum_lo, start) : products;
+    return {all.hi, all.lo, products.hi, products.lo};
   }
 
   // Of each slice of a strip, over these vectors and as many more.
   INLINE Weights<vec<double>> total_with(const Weighed& more) {
-    for (int a = 0; a < A; ++a) {
-      sum[a] = sum[a] - start;
-      if (Relative) join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
-      join<T>(along[a], along_lo[a], more.along[a], more.along_lo[a]);
-    }
+    for (int a = 0; a < A; ++a) join<T>(along[a], along_lo[a], more.along[a], more.along_lo[a]);
     total<T, A>(along, along_lo);
     if constexpr (!Relative) return {along[0], along_lo[0], along[0], along_lo[0]};
+    for (int a = 0; a < A; ++a) {
+      sum[a] = sum[a] - start;
+      join<T>(sum[a], sum_lo[a], more.sum[a] - start, more.sum_lo[a]);
+    }
     total<T, A>(sum, sum_lo);
     return {sum[0], sum_lo[0], along[0], along_lo[0]};
   }
