@@ -73,12 +73,13 @@ inline bool plain_number(nb::handle given, double& number) {
   return true;
 }
 
-// Whether results along this axis are to begin where entries do in a cache line: rows are, and
-// columns of which there are so many that a tile more to reach the next line is nothing.
-inline bool begins_alike(const Given& x, int axis) {
+// Whether results along this axis are to begin where entries do in a cache line: columns are, of
+// which there are so many that a tile more to reach the next line is nothing, and rows, but for
+// those of a softmax, which are made from exponentials that lie elsewhere.
+inline bool begins_alike(Op op, const Given& x, int axis) {
   constexpr int64_t kMany = 1024;
   const int64_t item = item_size(x.array.dtype), along = x.array.stride[axis];
-  return along == item || along >= kMany * item;
+  return along == item ? op != Op::softmax : along >= kMany * item;
 }
 
 inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle temperature,
@@ -88,7 +89,7 @@ inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle tem
   const Given from(x, "x");
   const int number = plain_axis(axis, from.array.dims);
   if (number < 0) return nb::none();
-  nb::object result = plain_result(x, out, begins_alike(from, number));
+  nb::object result = plain_result(x, out, begins_alike(op, from, number));
   if (!result.is_valid()) return nb::none();
   const Given to(result, "out");
   Plan plan(op, from.array, number);
@@ -109,7 +110,7 @@ inline nb::object plain_derivative(nb::handle x, nb::handle direction, nb::handl
   if (number < 0 || from.array.dtype != along.array.dtype ||
       !PyArray_SAMESHAPE(from.object, along.object))
     return nb::none();
-  const nb::object result = plain_result(x, nb::none(), begins_alike(from, number));
+  const nb::object result = plain_result(x, nb::none(), begins_alike(Op::derivative, from, number));
   const Given to(result, "out");
   Plan plan(Op::derivative, from.array, number);
   plan.add(plan.job.y, to.array);
