@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -38,7 +40,7 @@ def test_the_next_result_lies_where_the_last_one_lay(shape):
 
 @pytest.mark.parametrize("behind", [0, 4, 16, 32, 48, 60])
 def test_where_in_a_cache_line_results_begin(behind):
-    """Of rows where entries do, to 16 bytes; of a softmax's rows and of few columns at its start."""
+    """Of rows where entries do, to 16 bytes; of softmax's and of few columns at its start."""
     buffer = np.zeros(LARGE[0] * LARGE[1] + 32, np.float32)
     start = (behind - buffer.ctypes.data) % 64 // 4
     x = buffer[start : start + LARGE[0] * LARGE[1]].reshape(LARGE)
@@ -135,3 +137,66 @@ def test_the_system_may_take_what_is_not_in_use(threads):
     while lazily_free() < before + 10e6 and time.monotonic() < deadline:
         time.sleep(0.01)  # the helpers fall asleep first
     assert lazily_free() >= before + 10e6
+
+
+# What a call needs beside its arrays stays with its thread, whose end gives it back to the system:
+# a new thread for each call, once the same call has been made elsewhere.
+GROWTH = """
+import re, sys, threading, time
+import numpy as np
+import softmax as sm
+
+def held():
+    with open("/proc/self/smaps_rollup") as file:
+        return int(re.search(r"Anonymous:\\s+(\\d+)", file.read())[1])
+
+def growth(call):
+    call()
+    found = []
+    def work():
+        before = held()
+        call()
+        found.append(held() - before)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    time.sleep(0.01)  # until what it had has been given back
+    return found[0]
+
+dtype, columns = np.dtype(sys.argv[1]), int(sys.argv[2])
+rng = np.random.default_rng(0)
+x = rng.standard_normal((9_000_000 // columns, columns), np.float32).astype(dtype)
+x[:, 7] = 35  # more than all others together
+out, labels, where = np.ones_like(x), rng.integers(0, columns, len(x)), x > -2
+weights = np.ones(columns, dtype)
+for call in (
+    lambda: sm.softmax(x, out=out),
+    lambda: sm.softmax(out, out=out),
+    lambda: sm.softmax(x, temperature=2, out=out),
+    lambda: sm.softmax(x, where=where, out=out),
+    lambda: sm.log_softmax(x, out=out),
+    lambda: sm.logsumexp(x),
+    lambda: sm.logsumexp(x, weights=weights),
+    lambda: sm.cross_entropy(x, labels, return_grad=True, out=out),
+    lambda: sm.cross_entropy(x, labels, return_grad=True, z_loss=0.1, out=out),
+):
+    print(growth(call))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux's figures")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("columns", [100, 3000, 40_000, 128_256, 196_608, 239_999, 300_013])
+def test_working_memory_is_less_than_1_mib(dtype, columns):
+    settings = {
+        "MALLOC_MMAP_THRESHOLD_": "4096",
+        "MALLOC_TRIM_THRESHOLD_": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-c", GROWTH, dtype, str(columns)]
+    result = subprocess.run(
+        command, env=os.environ | settings, check=True, capture_output=True, text=True
+    )
+    grown = [int(line) for line in result.stdout.split()]
+    assert len(grown) == 9
+    assert max(grown) < 1024, grown

@@ -83,12 +83,15 @@ void map_slice_chunk(const Job& job, const Slice& slice, int64_t chunk, const St
 template <class T, int Bytes>
 constexpr int64_t kKeptChunks = (30 - Bytes) / sizeof(T);
 struct KeptSlice;
+// One less where a loss may have to sum all entries of a chunk but the largest.
 template <class T>
-constexpr int64_t kKeptOfSlice = kKeptChunks<T, sizeof(T)>;
+int64_t kept_of_slice(const Job& job) {
+  return kKeptChunks<T, sizeof(T)> - (job.notes ? 1 : 0);
+}
 template <class D, class T>
 T* room_for_chunks(const Job& job) {
   if (job.op != Op::softmax || in_place<D, T>(job)) return nullptr;
-  return scratch<T, KeptSlice>(kKeptOfSlice<T> * kChunk);
+  return scratch<T, KeptSlice>(kept_of_slice<T>(job) * kChunk);
 }
 
 // A long, contiguous row that serves a loss, with nothing left out, and is overwritten: its
@@ -147,7 +150,7 @@ void run_slice(const Job& job, int64_t index) {
     states.reserve(size_t(chunks));
     kept_chunks = room_for_chunks<D, T>(job);
     for (int64_t c = 0; c < chunks; ++c) {
-      const bool keeps = kept_chunks && c < kKeptOfSlice<T>;
+      const bool keeps = kept_chunks && c < kept_of_slice<T>(job);
       const Room<T> room = keeps ? room_in(kept_chunks + c * kChunk) : Room<T>();
       states.push_back(reduce_slice_chunk<D, T>(job, slice, c, room));
       if (keeps) settle(room, chunk_length(job, c));
@@ -161,7 +164,7 @@ void run_slice(const Job& job, int64_t index) {
   }
   for (int64_t c = 0; c < chunks; ++c) {
     const State& state = chunks == 1 ? map.state : states[size_t(c)];
-    const bool kept = kept_chunks && c < kKeptOfSlice<T>;
+    const bool kept = kept_chunks && c < kept_of_slice<T>(job);
     map_slice_chunk<D, T>(job, slice, c, state, map, kept ? kept_chunks + c * kChunk : nullptr);
   }
 }
