@@ -142,9 +142,12 @@ def test_the_system_may_take_what_is_not_in_use(threads):
 # What a call needs beside its arrays stays with its thread, whose end gives it back to the system:
 # a new thread for each call, once the same call has been made elsewhere.
 GROWTH = """
-import re, sys, threading, time
+import ctypes, re, sys, threading, time
 import numpy as np
 import softmax as sm
+
+PR_SET_THP_DISABLE = 41  # or a few bytes could count as a page of 2 MiB
+ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 def held():
     with open("/proc/self/smaps_rollup") as file:
