@@ -15,20 +15,6 @@ INLINE void totals_of(const Pair* rows, vec<double>* sum, vec<double>* low) {
   for (int r = 0; r < Rows; ++r) sum[r / W][r % W] = rows[r].hi, low[r / W][r % W] = rows[r].lo;
 }
 
-// Sums a row's exponentials and does what else there is to do.
-template <class T, class Beside>
-struct Summing {
-  Beside beside;
-  const T* e;
-  Sums<T>* sums;
-
-  template <int K>
-  INLINE void meanwhile(int64_t i) const {
-    beside.template meanwhile<K>(i);
-    sums->template add<K>(e + i);
-  }
-};
-
 // Whether a map serves only results that wait, with no temperature: that of logarithms (table.inl).
 template <class Map>
 constexpr bool kOnlyWaiting = false;
@@ -56,9 +42,8 @@ class Batch {
         room_(padded<T>(n_)),
         rows_(std::min<int64_t>(Rows, job.bundle)),
         staged_(kWidens || job.where.data ? scratch<T>(rows_ * room_) : nullptr) {
-    // In whole vectors: where a row would begin that does not exist nobody asks.
-    for (int r = 0; r < Rows; ++r) source_[r] = start_of(job, job.x, first + r);
-    for (int r = 0; r < Rows; ++r) result_[r] = start_of(job, job.y, first + r);
+    find_starts(job.x, source_);
+    find_starts(job.y, result_);
     if (staged_)
       for (int r = 0; r < count; ++r)
         stage<D>(job, slice_at(job, first + r), 0, n_, staged_ + r * room_);
@@ -125,6 +110,15 @@ class Batch {
   SliceLanes<T, K, Tempered> lanes_;
   typename Sums<T>::Condensed sums_[Rows];
   vec<T> largest_[Rows];  // the largest entry of each row is among these lanes
+
+  // In whole vectors: where a row would begin that does not exist nobody asks.
+  template <class P>
+  void find_starts(const Operand& array, P* starts) const {
+    if (job_.dims == 1)
+      for (int r = 0; r < Rows; ++r) starts[r] = array.data + (first_ + r) * array.stride[0];
+    else
+      for (int r = 0; r < Rows; ++r) starts[r] = start_of(job_, array, first_ + r);
+  }
 
   INLINE const T* x(int r) const { return staged_ ? staged_ + r * room_ : (const T*)source_[r]; }
   INLINE D* y(int r) const { return (D*)result_[r]; }
@@ -272,14 +266,17 @@ class Batch {
   // sum.  What else happens beside row r is beside_of(r).
   template <bool Coarse, class Rest, class BesideOf>
   INLINE void sum_rows(const RowFrames& frames, Rest rest, BesideOf beside_of) {
+    Sums<T> before;
     for (int r = 0; r < count_; ++r) {
       const auto beside = beside_of(r);
+      const auto compute = [&](auto adds_up, const T* e) INLINE_LAMBDA {
+        largest_[r] = exp_row<Tempered, Coarse, decltype(adds_up)::value>(
+            x(r), kept(r), n_, rest, frames.of(r), beside, e, before);
+      };
       if (r == 0) {
-        largest_[r] = exp_row<Tempered, Coarse>(x(r), kept(r), n_, rest, frames.of(r), beside);
+        compute(std::false_type(), nullptr);
       } else {
-        Sums<T> before;
-        const Summing<T, std::decay_t<decltype(beside)>> summing = {beside, kept(r - 1), &before};
-        largest_[r] = exp_row<Tempered, Coarse>(x(r), kept(r), n_, rest, frames.of(r), summing);
+        compute(std::true_type(), kept(r - 1));
         sums_[r - 1] = before.condensed();
       }
       beside.finish(n_);

@@ -45,13 +45,13 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
   for (int r = 0; r < count; ++r) run_slice<D, T>(job, first + r);
 }
 
-// Whether results of batches are written while the next one is summed: what is streamed, and with
-// registers for both what lies near.  A row that waits fills a vector at least.
+// Whether results of batches are written while the next one is summed.  A row that waits fills a
+// vector at least.
 template <class T>
 bool results_wait(const Job& job) {
   static_assert(kVectorBytes < 64 || kGroup<T> <= 4);  // for_rest would make some results twice
   return job.traversal == Traversal::batches && job.n >= kWidth<T> &&
-         (job.stream || (job.waits && kVectorBytes == 64));
+         (job.stream || (job.waits && kWaitsNearby));
 }
 
 // Batches whose results wait.

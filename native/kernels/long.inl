@@ -21,7 +21,7 @@ inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
   if (job.op == Op::softmax) {
     const int64_t times = (job.n + kLongestKept - 1) / kLongestKept;
-    if (!job.stream) return times == 1 && rows > 3 && !job.overwrites();
+    if (!job.stream) return kWaitsNearby && times == 1 && rows > 3 && !job.overwrites();
     if (job.repeats || job.overwrites()) return times <= 8;
     return times <= (kVectorBytes == 64 ? 2 : 1);
   }
@@ -90,7 +90,7 @@ class LongRows {
 
  public:
   static constexpr int kTogether = 1;
-  Outgoing<T, Map> outgoing;
+  Outgoing<T, Map, true> outgoing;
 
   explicit LongRows(const Job& job)
       : job_(job),

@@ -283,7 +283,7 @@ class WaitingRowLosses {
   const LossJob& job_;
   Job softmax_;
   Rows rows_;
-  Outgoing<T, Scale<T>>& outgoing_ = rows_.outgoing;
+  decltype(Rows::outgoing)& outgoing_ = rows_.outgoing;
   // Entries of labels that are still to be mended when the rows that wait are delivered, and the
   // lines they are in, where these belong to one row.
   int waiting_ = 0, lines_ = 0;

@@ -11,11 +11,9 @@ struct Scale {
   T kept = std::numeric_limits<T>::quiet_NaN(), top;
   bool dominated = kept == kept;
 
-  INLINE vec<T> operator()(vec<T> e) const {
-    const vec<T> y = product(e, splat(factor), splat(factor_lo));
-    if (!dominated) return y;
-    return e == splat(kept) ? splat(top) : y;
-  }
+  INLINE vec<T> usual(vec<T> e) const { return product(e, splat(factor), splat(factor_lo)); }
+  INLINE vec<T> with_top(vec<T> e, vec<T> y) const { return e == splat(kept) ? splat(top) : y; }
+  INLINE vec<T> operator()(vec<T> e) const { return dominated ? with_top(e, usual(e)) : usual(e); }
 };
 
 // One to a lane.
@@ -131,9 +129,12 @@ INLINE group<T, K> centred(const group<T, K>& x, vec<T> m, vec<T> inverse, vec<T
 // How entries become logarithms, at temperature 1.
 template <class T>
 struct Shift {
+  static constexpr bool dominated = false;  // none is set on its own
   T max, log, log_lo;
 
-  INLINE vec<T> operator()(vec<T> x) const { return ((x - max) - log) - log_lo; }
+  INLINE vec<T> usual(vec<T> x) const { return ((x - max) - log) - log_lo; }
+  INLINE vec<T> with_top(vec<T>, vec<T> y) const { return y; }
+  INLINE vec<T> operator()(vec<T> x) const { return usual(x); }
 };
 
 // The same at any temperature, one to a lane.

@@ -8,6 +8,9 @@
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
 // is loaded next: such rows are delivered one group later, unless they are short.
 
+// Whether results wait that lie in the caches: there are registers for both.
+constexpr bool kWaitsNearby = kVectorBytes == 64;
+
 // Where results end within a line: the entries of that line, which wait for what comes next.
 template <class T>
 struct LineEnd {
@@ -33,13 +36,13 @@ struct LineEnd {
 };
 
 // `Map`, a Scale or a Shift, makes results of what is known of a row's entries.  Rows have as many
-// as a vector at least.
-template <class T, class Map>
+// as a vector at least.  `Nearby` says whether some may lie in the caches.
+template <class T, class Map, bool Nearby = kWaitsNearby>
 struct Outgoing {
   static constexpr int W = kWidth<T>;
 
   int count = 0;      // rows that wait
-  bool near = false;  // their results lie in the caches: stored, not streamed
+  bool near = false;  // their results lie in the caches: stored, not streamed (if Nearby)
   int64_t n = 0;      // how many of a row's first entries have results that wait: most often all
   // What results are made of: entries, or exponentials, which are ours.
   std::conditional_t<std::is_same_v<Map, Scale<T>>, T*, const T*> from[kLargeBatch] = {};
@@ -67,21 +70,29 @@ struct Outgoing {
   }
 
   struct Row {
-    const T* from;
-    T* y;
-    int64_t whole;  // entries in whole vectors of y
-    const Map* map;
-    bool near;
+    const T* from = nullptr;
+    T* y = nullptr;
+    int64_t whole = 0;  // entries in whole vectors of y
+    Map map;
+    bool near = false;
 
     template <int K>
-    INLINE void deliver(int64_t i) const {
-      EACH if (i + k * W < whole) {
-        const vec<T> result = (*map)(load(from + i + k * W));
-        near ? store(y + i + k * W, result) : stream(y + i + k * W, result);
-      }
+    INLINE void deliver_all(int64_t i) const {
+      group<T, K> results;
+      EACH results.v[k] = map.usual(load(from + i + k * W));
+      if (map.dominated) EACH results.v[k] = map.with_top(load(from + i + k * W), results.v[k]);
+      if (Nearby && near)
+        EACH store(y + i + k * W, results.v[k]);
+      else
+        EACH stream(y + i + k * W, results.v[k]);
     }
     INLINE void deliver_from(int64_t i) const {
-      for (; i < whole; i += W) deliver<1>(i);
+      for (; i < whole; i += W) deliver_all<1>(i);
+    }
+    // Of K vectors from there on those that there are.
+    template <int K>
+    INLINE void deliver(int64_t i) const {
+      i + K* W <= whole ? deliver_all<K>(i) : deliver_from(i);
     }
   };
 
@@ -93,11 +104,11 @@ struct Outgoing {
     return distance > 0 && distance < 512;
   }
 
-  INLINE void write(T* line, vec<T> v) const { near ? store(line, v) : stream(line, v); }
+  INLINE void write(T* line, vec<T> v) const { Nearby&& near ? store(line, v) : stream(line, v); }
 
   // Row r without its first and last entries, to be delivered in steps.
   INLINE Row row(int r) {
-    if (r >= count) return {nullptr, nullptr, 0, nullptr, false};
+    if (r >= count) return {};
     const T* e = from[r];
     const int64_t lead = to_alignment(y[r]);
     if (rest.end != y[r]) rest.settle();
@@ -107,9 +118,11 @@ struct Outgoing {
       T* line = y[r] - before;
       rest.waiting ? write(line, rest.completed(v)) : store_from(line, before, v);
     }
-    const int waiting = int((n - lead) % W);
-    rest = {y[r] + n, waiting, map[r](load_first(e + n - waiting, waiting, splat(T(0))))};
-    return {e + lead, y[r] + lead, n - lead - waiting, map + r, near};
+    const int waiting = int(uint64_t(n - lead) % W);
+    rest.end = y[r] + n;
+    rest.waiting = waiting;
+    if (waiting > 0) rest.tail = map[r](load_first(e + n - waiting, waiting, splat(T(0))));
+    return {e + lead, y[r] + lead, n - lead - waiting, map[r], near};
   }
 
   // All that is left from row r on.

@@ -169,15 +169,21 @@ struct Ahead {
   // Called with each group of K vectors from entry i.
   template <int K>
   INLINE void meanwhile(int64_t i) const {
-    if (next) EACH __builtin_prefetch(next + (i + k * kWidth<T>)*Bytes, 0, 2);
-    if (result) EACH __builtin_prefetch(result + (i + k * kWidth<T>)*Bytes, 1, 2);
+    constexpr int size = K * kWidth<T> * Bytes, line = 64;
+    const auto fetch = [](const char* p, auto write) INLINE_LAMBDA {
+      _Pragma("GCC unroll 8") for (int at = 0; at < size; at += line)
+          __builtin_prefetch(p + at, decltype(write)::value, 2);
+    };
+    if (next) fetch(next + i * Bytes, std::false_type());
+    if (result) fetch(result + i * Bytes, std::true_type());
   }
   INLINE void finish(int64_t) const {}
 };
 
 // Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
-// again would stall: either there is room for them (see `padded`), or all groups also pass through
-// `passing`, two by turns, from where they are summed and where a last, partial group stays.
+// again would stall: either there is room for them (see `padded`), or a last, partial group stays
+// in `passing`, where two take turns.  With AVX-512 all others pass through it as well and are
+// summed from there, where smaller vectors would rather do without another store.
 template <class T>
 struct Room {
   T* e = nullptr;
@@ -205,7 +211,7 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   for_groups<T>(n, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int N = decltype(size)::value, K = kAbreast<T, N>, W = kWidth<T>;
     T* kept = room.e + (Keep ? i : i & step);
-    const bool passes = Keep && room.passing;
+    const bool passes = Keep && room.passing && (kVectorBytes == 64 || count < step);
     T* place = passes ? room.passing + (i & step) : kept;
     _Pragma("GCC unroll 16") for (int first = 0; first < N; first += K) {
       const int at = first * W;
@@ -230,11 +236,13 @@ Sums<T> sum_terms(const T* x, Room<T> room, int64_t n, const Frame<T>& given,
   return sums;
 }
 
-// The two halves of it: the rows of a batch are summed one behind their exponentials.
-template <bool Tempered, bool Coarse, class T, class Rest, class Beside>
+// The two halves of it: the rows of a batch are summed one behind their exponentials.  Where it
+// adds up, `sums` become those of the row before, whose exponentials are in `before`.
+template <bool Tempered, bool Coarse, bool AddsUp, class T, class Rest, class Beside>
 INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& frame,
-                      const Beside& beside) {
+                      const Beside& beside, const T* before, Sums<T>& sums) {
   vec<T> top = splat(-std::numeric_limits<T>::infinity());
+  Sums<T> added;
   for_groups<T>(n, rest, [&](auto size, int64_t i, int count) INLINE_LAMBDA {
     constexpr int N = decltype(size)::value, K = kAbreast<T, N>, W = kWidth<T>;
     _Pragma("GCC unroll 16") for (int first = 0; first < N; first += K) {
@@ -243,10 +251,12 @@ INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& fr
           load_group<K>(x + at, count - first * W, splat(-std::numeric_limits<T>::infinity()));
       EACH top = larger(v.v[k], top);
       v = exp_scaled<false, Tempered, Coarse>(v, frame);
-      if (first == 0) beside.template meanwhile<N>(i);
+      beside.template meanwhile<K>(at);
+      if (AddsUp && first == 0) added.template add<N>(before + i);
       EACH store(e + at + k * W, v.v[k]);
     }
   });
+  if constexpr (AddsUp) sums = added;
   return top;
 }
 

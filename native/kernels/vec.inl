@@ -233,11 +233,31 @@ INLINE vec<float> load_from(const float* p, int first) {
 INLINE vec<double> load_from(const double* p, int first) {
   return (vec<double>)_mm256_maskload_pd(p, ~(__m256i)first_lanes<double>(first));
 }
+// In pieces: a masked store of AVX2 takes 12 cycles on Zen 3.
 INLINE void store_first(float* p, int count, vec<float> v) {
-  _mm256_maskstore_ps(p, (__m256i)first_lanes<float>(count), (__m256)v);
+  if (count >= kWidth<float>) return store(p, v);
+  __m128 left = _mm256_castps256_ps128((__m256)v);
+  if (count & 4) {
+    _mm_storeu_ps(p, left);
+    left = _mm256_extractf128_ps((__m256)v, 1);
+    p += 4;
+  }
+  if (count & 2) {
+    _mm_storel_pi((__m64*)p, left);
+    left = _mm_movehl_ps(left, left);
+    p += 2;
+  }
+  if (count & 1) _mm_store_ss(p, left);
 }
 INLINE void store_first(double* p, int count, vec<double> v) {
-  _mm256_maskstore_pd(p, (__m256i)first_lanes<double>(count), (__m256d)v);
+  if (count >= kWidth<double>) return store(p, v);
+  __m128d left = _mm256_castpd256_pd128((__m256d)v);
+  if (count & 2) {
+    _mm_storeu_pd(p, left);
+    left = _mm256_extractf128_pd((__m256d)v, 1);
+    p += 2;
+  }
+  if (count & 1) _mm_store_sd(p, left);
 }
 INLINE void store_from(float* p, int first, vec<float> v) {
   _mm256_maskstore_ps(p, ~(__m256i)first_lanes<float>(first), (__m256)v);
