@@ -111,7 +111,7 @@ class Batch {
   typename Sums<T>::Condensed sums_[Rows];
   vec<T> largest_[Rows];  // the largest entry of each row is among these lanes
 
-  // In whole vectors: where a row would begin that does not exist nobody asks.
+  // Where a row would begin that does not exist nobody asks.
   template <class P>
   void find_starts(const Operand& array, P* starts) const {
     if (job_.dims == 1)
@@ -266,18 +266,18 @@ class Batch {
   // sum.  What else happens beside row r is beside_of(r).
   template <bool Coarse, class Rest, class BesideOf>
   INLINE void sum_rows(const RowFrames& frames, Rest rest, BesideOf beside_of) {
-    Sums<T> before;
+    Sums<T> sums;
     for (int r = 0; r < count_; ++r) {
       const auto beside = beside_of(r);
       const auto compute = [&](auto adds_up, const T* e) INLINE_LAMBDA {
         largest_[r] = exp_row<Tempered, Coarse, decltype(adds_up)::value>(
-            x(r), kept(r), n_, rest, frames.of(r), beside, e, before);
+            x(r), kept(r), n_, rest, frames.of(r), beside, e, sums);
       };
       if (r == 0) {
         compute(std::false_type(), nullptr);
       } else {
         compute(std::true_type(), kept(r - 1));
-        sums_[r - 1] = before.condensed();
+        sums_[r - 1] = sums.condensed();
       }
       beside.finish(n_);
     }

@@ -49,7 +49,7 @@ void run_batch(const Job& job, int64_t first, int count, Outgoing<T, Map>* outgo
 // vector at least.
 template <class T>
 bool results_wait(const Job& job) {
-  static_assert(kVectorBytes < 64 || kGroup<T> <= 4);  // for_rest would make some results twice
+  static_assert(!kWaitsNearby || kGroup<T> <= 4);  // for_rest would make some results twice
   return job.traversal == Traversal::batches && job.n >= kWidth<T> &&
          (job.stream || (job.waits && kWaitsNearby));
 }

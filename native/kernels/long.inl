@@ -10,10 +10,11 @@ constexpr int64_t kLongestKept = 6 * kChunk;
 
 struct LongRow;
 
-// Whether so many of this job's rows are.  A few in the caches are as fast by themselves.  Of
-// longer rows of a softmax a part of the exponentials is computed twice.  Up to half of them that
-// pays with AVX-512, where rows.inl would keep them in the result, and wherever it would compute
-// all of them twice, as long as the states of chunks are few.
+// Whether so many of this job's rows are.  A few in the caches are as fast by themselves, and so
+// are all of a softmax that are not over their entries where !kWaitsNearby.  Of longer rows of a
+// softmax a part of the exponentials is computed twice.  Up to half of them that pays with AVX-512,
+// where rows.inl would keep them in the result, and wherever it would compute all of them twice, as
+// long as the states of chunks are few.
 inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)

@@ -1,14 +1,16 @@
 // Results of batches, and of tiles of short rows, that exceed the caches.  They are streamed past
-// them while the next batch is summed, a vector at a time, since the processor stops in bursts of
-// such stores.  Where a row ends within a line, the line waits for the next row: an ordinary store
-// among the others would fetch the lines around it.  Those of batches and of long rows (long.inl)
-// may also lie in the caches, even over their entries, and are stored: each is made just once.
+// them while the next batch is summed, a few vectors at a time, since the processor stops in bursts
+// of such stores.  Where a row ends within a line, the line waits for the next row: an ordinary
+// store among the others would fetch the lines around it.  Results that lie in the caches, even
+// over their entries, may wait as well (kWaitsNearby; long.inl) and are stored: each is made just
+// once.
 //
 // A load waits for stores before it whose addresses have the same last 12 bits.  Sixteen rows of
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
 // is loaded next: such rows are delivered one group later, unless they are short.
 
-// Whether results wait that lie in the caches: there are registers for both.
+// Whether results of batches, and of a softmax's long rows, wait also in the caches: with AVX-512
+// they are the faster for it, with AVX2 there are too few registers (benchmarks/NOTES.md).
 constexpr bool kWaitsNearby = kVectorBytes == 64;
 
 // Where results end within a line: the entries of that line, which wait for what comes next.
@@ -92,7 +94,10 @@ struct Outgoing {
     // Of K vectors from there on those that there are.
     template <int K>
     INLINE void deliver(int64_t i) const {
-      i + K* W <= whole ? deliver_all<K>(i) : deliver_from(i);
+      if (i + K * W <= whole)
+        deliver_all<K>(i);
+      else
+        deliver_from(i);
     }
   };
 
@@ -104,7 +109,12 @@ struct Outgoing {
     return distance > 0 && distance < 512;
   }
 
-  INLINE void write(T* line, vec<T> v) const { Nearby&& near ? store(line, v) : stream(line, v); }
+  INLINE void write(T* line, vec<T> v) const {
+    if (Nearby && near)
+      store(line, v);
+    else
+      stream(line, v);
+  }
 
   // Row r without its first and last entries, to be delivered in steps.
   INLINE Row row(int r) {

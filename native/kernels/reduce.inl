@@ -182,8 +182,8 @@ struct Ahead {
 
 // Where exponentials are kept.  Whole groups are stored, because a masked store that is soon loaded
 // again would stall: either there is room for them (see `padded`), or a last, partial group stays
-// in `passing`, where two take turns.  With AVX-512 all others pass through it as well and are
-// summed from there, where smaller vectors would rather do without another store.
+// in `passing`.  With AVX-512 all groups pass through it, two by turns, and are summed from there;
+// smaller vectors would rather do without another store.
 template <class T>
 struct Room {
   T* e = nullptr;
@@ -251,7 +251,8 @@ INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& fr
           load_group<K>(x + at, count - first * W, splat(-std::numeric_limits<T>::infinity()));
       EACH top = larger(v.v[k], top);
       v = exp_scaled<false, Tempered, Coarse>(v, frame);
-      beside.template meanwhile<K>(at);
+      constexpr int M = K == 1 ? N : K;  // not for each vector
+      if (first % M == 0) beside.template meanwhile<M>(at);
       if (AddsUp && first == 0) added.template add<N>(before + i);
       EACH store(e + at + k * W, v.v[k]);
     }
