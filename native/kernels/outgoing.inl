@@ -82,6 +82,7 @@ struct Outgoing {
     INLINE void deliver_all(int64_t i) const {
       group<T, K> results;
       EACH results.v[k] = map.usual(load(from + i + k * W));
+      // Loaded again, for the registers are the exponentials'.
       if (map.dominated) EACH results.v[k] = map.with_top(load(from + i + k * W), results.v[k]);
       if (Nearby && near)
         EACH store(y + i + k * W, results.v[k]);

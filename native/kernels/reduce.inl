@@ -251,7 +251,8 @@ INLINE vec<T> exp_row(const T* x, T* e, int64_t n, Rest rest, const Frame<T>& fr
           load_group<K>(x + at, count - first * W, splat(-std::numeric_limits<T>::infinity()));
       EACH top = larger(v.v[k], top);
       v = exp_scaled<false, Tempered, Coarse>(v, frame);
-      constexpr int M = K == 1 ? N : K;  // not for each vector
+      // As few vectors at a time as there are registers for, but not one by one.
+      constexpr int M = K == 1 ? N : K;
       if (first % M == 0) beside.template meanwhile<M>(at);
       if (AddsUp && first == 0) added.template add<N>(before + i);
       EACH store(e + at + k * W, v.v[k]);
