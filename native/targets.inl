@@ -81,6 +81,7 @@ namespace softmax::SOFTMAX_TARGET {
 #include "kernels/batches.inl"
 #include "kernels/long.inl"
 #include "kernels/column_sums.inl"
+#include "kernels/column_tile.inl"
 #include "kernels/columns.inl"
 #include "kernels/others.inl"
 #include "kernels/short.inl"

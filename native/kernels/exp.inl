@@ -77,7 +77,27 @@ struct exp_constants<double> {
 template <class T, int K>
 struct group {
   vec<T> v[K];
+
+  // A of them, from `first` on.
+  template <int A>
+  INLINE group<T, A> part(int first) const {
+    group<T, A> g;
+    for (int k = 0; k < A; ++k) g.v[k] = v[first + k];
+    return g;
+  }
+  template <int A>
+  INLINE void put(int first, const group<T, A>& g) {
+    for (int k = 0; k < A; ++k) v[first + k] = g.v[k];
+  }
 };
+
+// Of K vectors, those whose exponentials are computed side by side: of floats fewer where the
+// constants take most of sixteen registers; the chains of doubles are too long for that.
+constexpr int kFloatsAbreast = SOFTMAX_LEVEL == 2 ? 1 : SOFTMAX_LEVEL == 3 ? 2 : 8;
+template <class T, int K>
+constexpr int kAbreast = sizeof(T) == 8 || K <= kFloatsAbreast ? K
+                         : K % kFloatsAbreast == 0             ? kFloatsAbreast
+                                                               : 1;
 
 template <class T>
 INLINE group<T, 1> single(vec<T> v) {
@@ -97,7 +117,29 @@ struct Frame {
   group<T, F> floor;    // entries below, -inf among them, give 0
   group<T, F> rounder;  // magic constant that also carries -N, the headroom and the bias
   group<T, F> inverse, inverse_lo;  // 1 / temperature, in two parts
+
+  // That of A vectors from `first` on.
+  template <int A>
+  INLINE auto part(int first) const {
+    if constexpr (F == 1)
+      return *this;
+    else
+      return Frame<T, A>{shift.template part<A>(first), floor.template part<A>(first),
+                         rounder.template part<A>(first), inverse.template part<A>(first),
+                         inverse_lo.template part<A>(first)};
+  }
 };
+
+// What f makes of K vectors of floats, with AVX2 a few at a time: it gets those, their frame and
+// the number of the first.
+template <int K, int F, class Exp>
+INLINE group<float, K> in_parts(const group<float, K>& x, const Frame<float, F>& frame, Exp f) {
+  constexpr int A = SOFTMAX_LEVEL == 3 ? kAbreast<float, K> : K;
+  group<float, K> e;
+  _Pragma("GCC unroll 16") for (int first = 0; first < K; first += A)
+      e.put(first, f(x.template part<A>(first), frame.template part<A>(first), first));
+  return e;
+}
 
 #define OF(member) frame.member.v[F == 1 ? 0 : k]
 
@@ -160,8 +202,8 @@ INLINE group<T, K> exp_tail(const group<T, K>& r) {
 // They leave out a term of the polynomial and, where r is one fused step, the second part of ln 2:
 // that is, 2^-28.4 of x.
 template <bool Shifted, bool Tempered, bool Coarse = false, int K, int F>
-INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame,
-                                  group<float, K>* lost = nullptr) {
+INLINE group<float, K> exp_abreast(const group<float, K>& x, const Frame<float, F>& frame,
+                                   group<float, K>* lost = nullptr) {
   using C = exp_constants<float>;
   group<float, K> d, z, low, t, n, r, q, square, p, power, e;
   EACH d.v[k] = Shifted ? x.v[k] - OF(shift) : x.v[k];
@@ -195,6 +237,14 @@ INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F
 }
 
 #undef OF
+
+// The same of any number.
+template <bool Shifted, bool Tempered, bool Coarse = false, int K, int F>
+INLINE group<float, K> exp_scaled(const group<float, K>& x, const Frame<float, F>& frame) {
+  return in_parts(x, frame, [](const auto& part, const auto& its, int) INLINE_LAMBDA {
+    return exp_abreast<Shifted, Tempered, Coarse>(part, its);
+  });
+}
 
 // The polynomial alone: doubles, and floats that stand for themselves.
 template <bool Shifted, bool Tempered, class T, int K, int F>
@@ -236,7 +286,12 @@ INLINE group<double, K> exp_tail(const group<double, K>& r, const group<double, 
 template <bool Shifted, bool Tempered, int K, int F>
 INLINE void exp_scaled_pair(const group<float, K>& x, const Frame<float, F>& frame,
                             group<float, K>& hi, group<float, K>& lo) {
-  hi = exp_scaled<Shifted, Tempered>(x, frame, &lo);
+  hi = in_parts(x, frame, [&](auto part, const auto& its, int first) INLINE_LAMBDA {
+    auto low = part;
+    part = exp_abreast<Shifted, Tempered>(part, its, &low);
+    lo.put(first, low);
+    return part;
+  });
 }
 
 template <bool Shifted, bool Tempered, int K, int F>

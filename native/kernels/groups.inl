@@ -7,14 +7,6 @@ constexpr int kLanes = 16;
 template <class T>
 constexpr int kGroup = kLanes / kWidth<T> > 4 ? kLanes / kWidth<T> : 4;
 
-// Of K vectors, those whose exponentials are computed side by side: of floats fewer where the
-// constants take most of sixteen registers; the chains of doubles are too long for that.
-constexpr int kFloatsAbreast = SOFTMAX_LEVEL == 2 ? 1 : SOFTMAX_LEVEL == 3 ? 2 : 8;
-template <class T, int K>
-constexpr int kAbreast = sizeof(T) == 8 || K <= kFloatsAbreast ? K
-                         : K % kFloatsAbreast == 0             ? kFloatsAbreast
-                                                               : 1;
-
 // Room for n entries in whole groups, wherever in the first vector one starts.
 template <class T>
 INLINE int64_t padded(int64_t n) {

@@ -146,7 +146,7 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, OutgoingTile
   TurnedRows<T> rows = {turned, n, x, y, turned, {}};
   rows.meanwhile = beside_tile<K, T>(
       softmax, first, lanes.count, outgoing || !y ? nullptr : start_of(softmax, softmax.y, first));
-  if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
+  if (outgoing) rows.outgoing = outgoing->lines();
   sum_columns<true, false>(rows, lanes);
   lanes.correct();
   if (!lanes.show_others() && !sum_others(entries_again(rows, lanes), lanes)) return false;

@@ -32,6 +32,14 @@ struct ScaleLanes {
   }
 };
 
+// Whether one of them sets entries on their own.
+template <int K, class T>
+INLINE bool any_dominated(const ScaleLanes<T>* scale) {
+  vec<bits<T>> any{};
+  EACH any |= scale[k].kept == scale[k].kept;
+  return any_set<T>(any);
+}
+
 // The scale of a slice's exponentials in the frame of `unit`.
 template <class T>
 Scale<T> scale_of(const SliceMap& map, const State& unit) {

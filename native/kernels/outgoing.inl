@@ -173,7 +173,10 @@ struct Delivery {
   template <int K>
   INLINE void deliver(int64_t i) const {
     constexpr int W = kWidth<T>;
-    EACH if (i + k * W < count) stream(to + i + k * W, load(from + i + k * W));
+    if (i + K * W <= count)
+      EACH stream(to + i + k * W, load(from + i + k * W));
+    else
+      for (; i < count; i += W) stream(to + i, load(from + i));
   }
 };
 

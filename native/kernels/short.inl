@@ -253,6 +253,7 @@ struct TurnedRows {
   T* y;        // their results
   T* kept;     // `turned` where exponentials take the place of entries, else null
   Meanwhile<T> meanwhile;
+  Delivery<T> outgoing{};  // what is streamed while they are summed
 
   // Whole vectors: what lanes without a row hold does not matter.
   template <int K>
@@ -342,7 +343,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   rows.meanwhile =
       beside_tile<K, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
-  if (outgoing) rows.meanwhile.outgoing = outgoing->lines();
+  if (outgoing) rows.outgoing = outgoing->lines();
   if (rows.kept)
     with_coarseness(lanes, [&](auto coarse) INLINE_LAMBDA {
       sum_columns<true, false, decltype(coarse)::value>(rows, lanes);

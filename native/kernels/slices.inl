@@ -47,7 +47,7 @@ struct SliceLanes {
   using C = exp_constants<T>;
 
   int count;            // lanes that exist
-  bool coarse = false;  // whether exponentials are (see exp_scaled)
+  bool coarse = false;  // whether exponentials are (see exp_abreast)
   // Of lanes that were adjusted: what their entries are counted from, and which hold nothing.
   bool adjusted = false;
   group<T, K> shift;
