@@ -75,7 +75,7 @@ inline const Job& settled(Plan& plan) {
                     (job.traversal == Traversal::rows || job.traversal == Traversal::batches);
   const bool far = 4 * bytes > int64_t(last_level_cache());
   job.fetch_results = job.op != Op::logsumexp && (late || far || !quick);
-  job.waits = plan.gains_by_waiting(!far || job.overwrites());
+  job.waits = plan.gains_by_waiting(!far || job.overwrites(), quick);
   job.repeats = bytes > int64_t(last_level_cache()) && quick;
   return job;
 }

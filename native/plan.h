@@ -96,9 +96,12 @@ class Plan {
     }
   }
 
-  // Whether results that lie `near` gain if they wait for the next batch to be summed: those of
-  // longer rows of floats, unless they are few (benchmarks/NOTES.md).
-  bool gains_by_waiting(bool near) const {
+  // Whether results that lie `near` gain if they wait for the next batch to be summed, those of
+  // longer rows of floats, unless they are few; or for the next row, which of `quick` exponentials
+  // hides the way to the second-level cache but not the one beyond (benchmarks/NOTES.md).
+  bool gains_by_waiting(bool near, bool quick) const {
+    if (job.traversal == Traversal::rows)
+      return !quick || job.n * job.slices * item_size(job.dtype) <= kNearRows;
     return near && job.dtype == DType::f32 && job.n >= (adds_up ? 512 : 200) &&
            job.slices > 2 * kBatch;
   }
@@ -108,6 +111,8 @@ class Plan {
   static constexpr int64_t kFewSlices = 8;
   // The longest rows that are turned into columns.
   static constexpr int64_t kShortRow = 128;
+  // Bytes of entries that the second-level cache has room for beside their results.
+  static constexpr int64_t kNearRows = 640 << 10;
   // The longest rows of a large batch.
   static constexpr int64_t kLargeBatchRow = 200;
   // Contiguous slices up to this length are transposed into strips rather than taken as rows.

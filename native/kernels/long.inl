@@ -10,11 +10,11 @@ constexpr int64_t kLongestKept = 6 * kChunk;
 
 struct LongRow;
 
-// Whether so many of this job's rows are.  A few in the caches are as fast by themselves, and so
-// are all of a softmax that are not over their entries where !kWaitsNearby.  Of longer rows of a
-// softmax a part of the exponentials is computed twice.  Up to half of them that pays with AVX-512,
-// where rows.inl would keep them in the result, and wherever it would compute all of them twice, as
-// long as the states of chunks are few.
+// Whether so many of this job's rows are.  In the caches a few are as fast by themselves, and so
+// are all where !job.waits, and those of a softmax that are not over their entries where
+// !kWaitsNearby.  Of longer rows of a softmax a part of the exponentials is computed twice.  Up to
+// half of them that pays with AVX-512, where rows.inl would keep them in the result, and wherever
+// it would compute all of them twice, as long as the states of chunks are few.
 inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (!are_plain_rows(job) || job.sink.data || job.traversal != Traversal::rows ||
       job.n <= kBatchRow)
@@ -22,11 +22,13 @@ inline bool runs_long_rows(const Job& job, int64_t rows) {
   if (job.overwrites() && (job.n <= kChunk || job.op != Op::softmax)) return false;
   if (job.op == Op::softmax) {
     const int64_t times = (job.n + kLongestKept - 1) / kLongestKept;
-    if (!job.stream) return kWaitsNearby && times == 1 && rows > 3 && !job.overwrites();
+    if (!job.stream)
+      return kWaitsNearby && job.waits && times == 1 && rows > 3 && !job.overwrites();
     if (job.repeats || job.overwrites()) return times <= 8;
     return times <= (kVectorBytes == 64 ? 2 : 1);
   }
-  return job.op == Op::log_softmax && !job.temperature.data && (job.stream || job.slices > 1);
+  return job.op == Op::log_softmax && !job.temperature.data &&
+         (job.stream || (job.waits && job.slices > 1));
 }
 
 // `Map`: a Scale for a softmax, or a Shift for its logarithms, which are made from the entries.
@@ -99,7 +101,7 @@ class LongRows {
         waiting_(keeps ? std::min(n_, kLongestKept) : n_),
         states_(size_t((n_ + kChunk - 1) / kChunk)),
         buffer_(keeps ? scratch<T, LongRow>(padded<T>(waiting_) + turns * gap) : nullptr),
-        fetches_results_(!job.stream && !job.overwrites()) {
+        fetches_results_(job.fetch_results && !job.stream && !job.overwrites()) {
     outgoing.n = waiting_;
     outgoing.near = job.overwrites() || !job.stream;
   }
