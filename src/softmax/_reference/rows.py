@@ -4,6 +4,7 @@ Every kernel over slices has this shape: take a block of rows in the working pre
 map it, and round the result once on its way out.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +22,9 @@ def working_dtype(dtype: np.dtype[Any]) -> Any:
 
 def as_rows(array: Array, axis: int) -> Array:
     """Return the array as a matrix whose rows run along axis."""
-    moved = np.moveaxis(array, axis, -1)
-    count = int(np.prod(moved.shape[:-1], dtype=np.intp))
-    return moved.reshape(count, moved.shape[-1])
+    if axis not in (-1, array.ndim - 1):
+        array = np.moveaxis(array, axis, -1)
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def widen(block: Array | None, dtype: Any) -> Array | None:
