@@ -83,7 +83,7 @@ struct Job {
   bool fetch_results = false;  // where results go is worth fetching, too
   int64_t room = 0;            // of the first-level cache for what comes next, in bytes
   bool stream = false;   // results may be written past the last-level cache, too small for all
-  bool waits = false;    // results lie near and gain if the next slices are summed first
+  bool waits = false;    // unless streamed, results are written when the next slices are summed
   bool repeats = false;  // an exponential takes less than a third trip to memory
   // Given where the results serve a loss: a softmax's, or nothing but the notes (logsumexp).
   const SliceNotes* notes = nullptr;

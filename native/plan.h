@@ -96,9 +96,9 @@ class Plan {
     }
   }
 
-  // Whether results that lie `near` gain if they wait for the next batch to be summed, those of
-  // longer rows of floats, unless they are few; or for the next row, which of `quick` exponentials
-  // hides the way to the second-level cache but not the one beyond (benchmarks/NOTES.md).
+  // Whether results that are not streamed gain if they wait until the next slices are summed
+  // (benchmarks/NOTES.md).  Of batches those that lie `near`, of longer rows of floats, unless they
+  // are few; of rows all, but with `quick` exponentials only those of few enough entries.
   bool gains_by_waiting(bool near, bool quick) const {
     if (job.traversal == Traversal::rows)
       return !quick || job.n * job.slices * item_size(job.dtype) <= kNearRows;
@@ -111,7 +111,8 @@ class Plan {
   static constexpr int64_t kFewSlices = 8;
   // The longest rows that are turned into columns.
   static constexpr int64_t kShortRow = 128;
-  // Bytes of entries that the second-level cache has room for beside their results.
+  // The most bytes of entries of rows that wait with quick exponentials: measured where
+  // second-level caches hold 1 MiB.
   static constexpr int64_t kNearRows = 640 << 10;
   // The longest rows of a large batch.
   static constexpr int64_t kLargeBatchRow = 200;

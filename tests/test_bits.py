@@ -309,6 +309,18 @@ def test_a_long_row_kept_in_its_result_or_computed_again(kernels, dtype):
         assert bits(np.stack([sm.softmax(row) for row in x])) == expected
 
 
+@pytest.mark.parametrize("function", [sm.softmax, sm.log_softmax])
+@pytest.mark.parametrize("temperature", [1, 0.7])
+@pytest.mark.parametrize("rows", [3, 4, 12])
+def test_a_few_rows_of_chunks_in_the_caches(kernels, function, temperature, rows):
+    """Results of some wait until the next row is summed, if the caches are large enough."""
+    x = np.random.default_rng(0).normal(0, 3, (rows, 40_000)).astype(np.float32)
+    x[1, 35_000:] -= 60
+    with sm.num_threads(1):
+        expected = [bits(function(row, temperature=temperature)) for row in x]
+        assert [bits(row) for row in function(x, temperature=temperature)] == expected
+
+
 @each_dtype
 @pytest.mark.parametrize("length", [5000, 40_000, 500_077])
 def test_a_long_derivative_kept_or_computed_again(kernels, dtype, length):

@@ -40,6 +40,9 @@ BAD = {
     "repeated axis": (lambda: sm.softmax(X, (1, -1)), ValueError, r"axis must.*once.*\(1, -1\)"),
     "no axis": (lambda: sm.softmax(X, 1.5), TypeError, "axis must be an integer.*1.5"),
     "temperature": (lambda: sm.softmax(X, temperature=-2), ValueError, "temperature.*or more.*-2"),
+    "temperature of no slices": (
+        lambda: sm.softmax(X[:0], temperature=-2), ValueError, "temperature.*or more.*-2",
+    ),
     "nan": (lambda: sm.entropy(X, temperature=np.nan), ValueError, "temperature.*nan"),
     "complex temperature": (lambda: sm.softmax(X, temperature=1j), TypeError, "temperature must"),
     "one bad temperature": (
@@ -110,6 +113,19 @@ def test_nothing_is_written_before_an_error(kernels):
     with pytest.raises(ValueError, match="where"):
         sm.log_softmax(X, where=[True] * 2, out=out)
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((), -1), ((3,), 0), ((2, 3), None), ((2, 3, 4), (0, 2)), ((0, 3), 1)]
+)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+def test_one_number_for_all_slices(kernels, shape, axis, dtype):
+    x = np.linspace(-2, 2, int(np.prod(shape))).reshape(shape).astype(dtype)
+    each = np.ones(sm.logsumexp(x, axis, keepdims=True).shape)
+    for function in (sm.softmax, sm.log_softmax):
+        one = function(x, axis, temperature=0.7, sink=0.3)
+        expected = function(x, axis, temperature=0.7 * each, sink=0.3 * each)
+        np.testing.assert_array_equal(one, expected)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)

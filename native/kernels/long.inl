@@ -1,8 +1,8 @@
 // Long rows of floats: the results of one row are written while the next is summed.  Those that
-// exceed the caches are streamed past them, the others stored.  Until then the exponentials of a
-// softmax wait in a scratch row, where the next row's follow them a few entries behind, so that
-// what is delivered later has not been written over.  Those for which it has no room are computed
-// again, and these results written at once.
+// exceed the caches are streamed past them, others that are the faster for it (Job::waits) stored.
+// Until then the exponentials of a softmax wait in a scratch row, where the next row's follow them
+// a few entries behind, so that what is delivered later has not been written over.  Those for which
+// it has no room are computed again, and these results written at once.
 
 // Entries for which the scratch row has room: within 1 MiB it leaves some for the states of chunks,
 // and for a chunk itself where a loss has to sum all others but the largest.

@@ -9,8 +9,9 @@
 // 1024 floats, say, are a multiple of 4096 bytes, so that what is stored may lie just before what
 // is loaded next: such rows are delivered one group later, unless they are short.
 
-// Whether results of batches, and of a softmax's long rows, wait also in the caches: with AVX-512
-// they are the faster for it, with AVX2 there are too few registers (benchmarks/NOTES.md).
+// Whether results of batches, and of a softmax's long rows, may wait also in the caches: with
+// AVX-512 some are the faster for it (Job::waits), with AVX2 there are too few registers
+// (benchmarks/NOTES.md).
 constexpr bool kWaitsNearby = kVectorBytes == 64;
 
 // Where results end within a line: the entries of that line, which wait for what comes next.

@@ -163,7 +163,7 @@ class Slices:
         return self.flatten(broadcast(array, self.shape, "weights", "the shape of x"))
 
     def per_slice(self, value: npt.ArrayLike, name: str) -> Array:
-        """Return an argument with one number for each slice, in float64."""
+        """Return an argument with one number for each slice, in float64 or longdouble."""
         return self._for_slices(self._numbers(value, name), name)
 
     def _numbers(self, value: npt.ArrayLike, name: str) -> Array:
@@ -172,8 +172,8 @@ class Slices:
 
     def _for_slices(self, numbers: Array, name: str) -> Array:
         if numbers.ndim == 0:  # one for all, several times as fast as by `broadcast`
-            still = (0,) * len(self.kept_shape)
-            return self.flatten(np.ndarray(self.kept_shape, numbers.dtype, numbers, strides=still))
+            shape, strides = self.kept_shape, (0,) * len(self.kept_shape)
+            return self.flatten(np.ndarray(shape, numbers.dtype, numbers, strides=strides))
         return self.flatten(
             broadcast(numbers, self.kept_shape, name, "the shape of x with the axis of length 1")
         )

@@ -25,6 +25,7 @@ from softmax._inputs import (
     refuse_mask,
 )
 from softmax._kernels import kernels
+from softmax._reference.rows import as_rows
 from softmax.maxima import as_number
 
 IgnoreIndex = int | Collection[int] | None
@@ -169,19 +170,13 @@ def read_target(
             )
         return label_target(given, x.shape[axis], ignore_index, of_classes, of_slices, smoothing)
     if given.shape == x.shape:
-        rows = rows_along(given, axis)
+        rows = as_rows(given, axis)
         counted = check_probabilities(rows, shape)
         return matrix_target(rows, counted, of_classes, of_slices, smoothing)
     raise ValueError(
         f"target must have the shape of labels, {shape}, or of probabilities, {x.shape}, "
         f"got {given.shape}"
     )
-
-
-def rows_along(array: Array, axis: int) -> Array:
-    """Return the slices along an axis as the rows of a matrix, a copy unless it is the last."""
-    moved = np.moveaxis(array, axis, -1)
-    return moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
 
 
 def shaped(slopes: Array, x: Array, axis: int) -> Array:

@@ -8,12 +8,12 @@ import numpy.typing as npt
 
 from softmax._inputs import Slices, kernel_for
 from softmax._kernels import kernels
+from softmax._reference.rows import as_rows
 from softmax._targets import (
     check_options,
     read_logits,
     reduced,
     row_blocks,
-    rows_along,
     shaped,
     wide_dtype,
     without_axis,
@@ -83,8 +83,8 @@ def kl_divergence(
         )
     dtype = np.result_type(given_p, given_q)
     temperatures = Slices(given_p, axis).temperature(temperature)
-    p, q = rows_along(given_p, axis), rows_along(given_q, axis)
-    t = None if temperatures is None else rows_along(temperatures, axis)
+    p, q = as_rows(given_p, axis), as_rows(given_q, axis)
+    t = None if temperatures is None else as_rows(temperatures, axis)
     losses = np.zeros(len(p), wide_dtype(dtype))
     slopes = kernels.empty(p.shape, dtype) if return_grad else None
     scale = 1 / max(1, len(p)) if reduction == "mean" else 1.0

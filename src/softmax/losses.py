@@ -21,6 +21,7 @@ from softmax._inputs import (
     separate,
 )
 from softmax._kernels import kernels
+from softmax._reference.rows import as_rows
 from softmax._targets import (
     IgnoreIndex,
     Target,
@@ -30,7 +31,6 @@ from softmax._targets import (
     read_weights,
     reduced,
     row_blocks,
-    rows_along,
     scale_for,
     shaped,
     wide_dtype,
@@ -178,8 +178,8 @@ def each_loss(
         options = axis, scale, z_loss, target.smoothing
         kernel(x, target.labels, target.weights, losses, gradient, *options)
         return losses
-    rows = rows_along(x, axis)
-    slopes = None if gradient is None else np.ascontiguousarray(rows_along(gradient, axis))
+    rows = as_rows(x, axis)
+    slopes = None if gradient is None else np.ascontiguousarray(as_rows(gradient, axis))
     for part in row_blocks(*rows.shape):
         block = np.ascontiguousarray(rows[part])
         slope = None if slopes is None else slopes[part]
@@ -256,7 +256,7 @@ def focal_loss(
         x, target, axis, class_weight, sample_weight, ignore_index, float(label_smoothing)
     )
     scale = scale_for(reduction, t.total)
-    rows = rows_along(x, axis)
+    rows = as_rows(x, axis)
     losses = np.zeros(len(rows), wide_dtype(x.dtype))
     slopes = kernels.empty(rows.shape, x.dtype) if return_grad else None
     kernel = kernel_for(x.dtype, kernels, "focal_loss")
