@@ -162,15 +162,13 @@ class Slices:
             array = array.astype(self._wide())
         return self.flatten(broadcast(array, self.shape, "weights", "the shape of x"))
 
-    def per_slice(self, value: npt.ArrayLike, name: str) -> Array:
-        """Return an argument with one number for each slice, in float64 or longdouble."""
-        return self._for_slices(self._numbers(value, name), name)
-
     def _numbers(self, value: npt.ArrayLike, name: str) -> Array:
+        """Return a copy of an argument, in float64 or longdouble."""
         refuse_mask(value, name)
         return as_array(value, name).astype(self._wide())
 
     def _for_slices(self, numbers: Array, name: str) -> Array:
+        """Return one of `_numbers` for each slice."""
         if numbers.ndim == 0:  # one for all, several times as fast as by `broadcast`
             shape, strides = self.kept_shape, (0,) * len(self.kept_shape)
             return self.flatten(np.ndarray(shape, numbers.dtype, numbers, strides=strides))
@@ -193,7 +191,7 @@ class Slices:
 
     def sink(self, value: npt.ArrayLike | None) -> Array | None:
         """Return the one more logit of each slice."""
-        return None if value is None else self.per_slice(value, "sink")
+        return None if value is None else self._for_slices(self._numbers(value, "sink"), "sink")
 
     def map(
         self, kernels: ModuleType, name: str, out: Array | None, *options: Any, tangent: Any = None

@@ -21,7 +21,7 @@ def working_dtype(dtype: np.dtype[Any]) -> Any:
 
 
 def as_rows(array: Array, axis: int) -> Array:
-    """Return the array as a matrix whose rows run along axis."""
+    """Return the array as a matrix whose rows run along axis, a copy where they have to move."""
     if axis not in (-1, array.ndim - 1):
         array = np.moveaxis(array, axis, -1)
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
