@@ -108,6 +108,12 @@ struct Job {
     const int64_t first = start < 0 ? 0 : start, end = start + bundle < run ? start + bundle : run;
     return {here * run + first, end - first};
   }
+  // Those of bundles begin .. end - 1 of one run.
+  Bundle neighbours(int64_t begin, int64_t end) const {
+    const Bundle last = bundle_at(end - 1);
+    const int64_t first = bundle_at(begin).first;
+    return {first, last.first + last.count - first};
+  }
 };
 
 // Slices of a bundle: rows for whose sums one vector has lanes, or two of short floats (losses add

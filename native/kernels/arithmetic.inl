@@ -66,6 +66,21 @@ INLINE bool any_set(vec<bits<T>> mask) {
 #endif
 }
 
+// Which lanes of a mask are set, a bit to a lane.
+INLINE uint64_t set_lanes(vec<int32_t> mask) {
+#if SOFTMAX_LEVEL == 4
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif SOFTMAX_LEVEL == 3
+  return uint64_t(_mm256_movemask_ps((__m256)mask));
+#elif SOFTMAX_LEVEL == 2
+  return uint64_t(_mm_movemask_ps((__m128)mask));
+#else
+  uint64_t lanes = 0;
+  for (int l = 0; l < kWidth<float>; ++l) lanes |= uint64_t(mask[l] != 0) << l;
+  return lanes;
+#endif
+}
+
 template <class T>
 INLINE vec<T> absolute(vec<T> v) {
   return (vec<T>)((vec<bits<T>>)v & std::numeric_limits<bits<T>>::max());

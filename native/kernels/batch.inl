@@ -95,7 +95,7 @@ class Batch {
   }
 
   // Rows that are left to `run_odd`.
-  uint64_t odd() const { return lanes_.odd; }
+  uint64_t odd() const { return lanes_.left.odd; }
 
  private:
   const Job& job_;
@@ -178,13 +178,13 @@ class Batch {
   // batch takes its place.
   bool adjust(bool waits) {
     lanes_.adjust();
-    if (waits && (lanes_.odd || job_.op == Op::log_softmax)) return false;
-    if (lanes_.odd && !leave_odd(job_, first_, lanes_.odd)) return false;
+    if (waits && (lanes_.left.odd || job_.op == Op::log_softmax)) return false;
+    if (lanes_.left.odd && !leave_odd(job_, first_, lanes_.left.odd)) return false;
     const Numbers shift(lanes_.shift);
     T* rows = staged_ ? staged_ : scratch<T>(rows_ * room_);
     for (int r = 0; r < count_; ++r) {
       const T* from = x(r);
-      const bool odd = lanes_.odd >> r & 1;
+      const bool odd = lanes_.left.odd >> r & 1;
       for (int64_t i = 0; i < n_; ++i) rows[r * room_ + i] = odd ? T(0) : from[i] - shift[r];
     }
     staged_ = rows;
@@ -365,10 +365,9 @@ class Batch {
 
   void store_logsumexps() {
     group<T, K> result;
-    const bool settled = lanes_.logsumexp(n_, result);
-    Numbers log(result);
-    if constexpr (sizeof(T) == 4)
-      if (!settled) settle_next_to_zero(job_, first_, count_, log.of);
+    lanes_.logsumexp(n_, result);
+    const Numbers log(result);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
+    if (lanes_.left.near) settle_next_to_zero<D>(job_, first_, lanes_.left.near);
   }
 };

@@ -58,8 +58,8 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
 template <class Columns, class T, int K, bool Tempered>
 bool sum_others(const Columns& entries, SliceLanes<T, K, Tempered>& lanes);
 
-// The results of a tile whose sums are known.  `Writer` has an entries_again, a write_scaled, a
-// write_logarithms and a write_singles of its own, as Tile does.
+// The results of a tile whose sums are known, but for those in `lanes.left`.  `Writer` has an
+// entries_again, a write_scaled, a write_logarithms and a write_singles of its own, as Tile does.
 template <class Writer, class T, int K, bool Tempered>
 bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
@@ -80,9 +80,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     write_logarithms(writer, lanes, shift);
   } else if (job.only_sums()) {
     group<T, K> result;
-    const bool settled = lanes.logsumexp(job.n, result);
-    if constexpr (sizeof(T) == 4)
-      if (!settled) settle_next_to_zero(job, first, lanes.count, (float*)result.v);
+    lanes.logsumexp(job.n, result);
     write_singles(writer, lanes.count, result);
   }
   return true;
@@ -127,10 +125,10 @@ bool sum_guessing(const Job& job, const Tile<D, T, Plain>& tile, SliceLanes<T, K
 }
 
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
-// ordinary.  `odd` says which are left to `run_odd`.
+// ordinary.
 template <int K, bool Tempered, class D, class T, bool Plain>
-bool run_tile(const Job& job, Tile<D, T, Plain> tile, int64_t first, int count, uint64_t& odd) {
-  SliceLanes<T, K, Tempered> lanes;
+bool run_tile(const Job& job, Tile<D, T, Plain> tile, int64_t first, int count,
+              SliceLanes<T, K, Tempered>& lanes) {
   lanes.count = count;
   lanes.coarse = job.only_sums();
   if (!set_temperatures(job, first, lanes)) return false;
@@ -143,8 +141,7 @@ bool run_tile(const Job& job, Tile<D, T, Plain> tile, int64_t first, int count, 
   if (!lanes.find_frames()) {
     if constexpr (Plain) return false;  // others are adjusted
     lanes.adjust();
-    if (lanes.odd && !leave_odd(job, first, lanes.odd)) return false;
-    odd = lanes.odd;
+    if (lanes.left.odd && !leave_odd(job, first, lanes.left.odd)) return false;
     tile.shift = lanes.shift.v, tile.empty = lanes.empty;
     if (tile.kept) adjust_entries(lanes, tile.kept, tile.n);
   }
@@ -174,9 +171,9 @@ INLINE bool fits_kept(int64_t n) {
   return n * K * kVectorBytes <= kKeptBytes;
 }
 
-// Slices first .. first + count - 1 as a tile of K vectors; returns as run_tile does.
+// Slices first .. first + count - 1 as a tile of K vectors; false as from run_tile.
 template <int K, bool Plain, class D, class T>
-bool run_column_tile(const Job& job, int64_t first, int count, uint64_t& odd) {
+bool run_column_tile(const Job& job, int64_t first, int count) {
   constexpr int columns = K * kWidth<T>;
   const int64_t x_step = job.x.along / int64_t(sizeof(D)),
                 y_step = job.y.along / int64_t(sizeof(D));
@@ -200,9 +197,16 @@ bool run_column_tile(const Job& job, int64_t first, int count, uint64_t& odd) {
   if (job.fetch_ahead && (first + count) % job.run != 0)
     tile.meanwhile.next = {tile.x + count, x_step};
   if (job.fetch_results && !tile.streams) tile.meanwhile.result = {tile.y, y_step};
+  const auto run = [&](auto tempered) {
+    SliceLanes<T, K, decltype(tempered)::value> lanes;
+    if (!run_tile(job, tile, first, count, lanes)) return false;
+    if (lanes.left.odd) run_odd<D, T>(job, first, lanes.left.odd);
+    if (lanes.left.near) settle_next_to_zero<D>(job, first, lanes.left.near);
+    return true;
+  };
   if constexpr (!Plain)
-    if (job.temperature.data) return run_tile<K, true>(job, tile, first, count, odd);
-  return run_tile<K, false>(job, tile, first, count, odd);
+    if (job.temperature.data) return run(std::true_type());
+  return run(std::false_type());
 }
 
 // Vectors to a row of a tile, and of a plain one: of floats with AVX2 as many as fill four lines of
@@ -229,10 +233,8 @@ INLINE bool wants_plain_tiles(const Job& job) {
 // Slices first .. first + count - 1, at most as many as a tile has.
 template <class D, class T>
 void run_general_tile(const Job& job, int64_t first, int count) {
-  uint64_t odd = 0;
-  const bool done = run_column_tile<kColumnVectors, false, D, T>(job, first, count, odd);
-  if (odd && done) run_odd<D, T>(job, first, odd);
-  for (int c = 0; c < count && !done; ++c) run_slice<D, T>(job, first + c);
+  if (run_column_tile<kColumnVectors, false, D, T>(job, first, count)) return;
+  for (int c = 0; c < count; ++c) run_slice<D, T>(job, first + c);
 }
 
 template <class D, class T>
@@ -242,10 +244,9 @@ void run_columns(const Job& job, int64_t first, int bundle) {
   for (int done = 0; done < bundle;) {
     const int64_t at = first + done;
     const int left = bundle - done, count = std::min(left, general);
-    uint64_t none = 0;
     if constexpr (plain > 0)
       if (wants_plain && left >= plain &&
-          run_column_tile<kPlainVectors<T>, true, D, T>(job, at, plain, none)) {
+          run_column_tile<kPlainVectors<T>, true, D, T>(job, at, plain)) {
         done += plain;
         continue;
       }

@@ -18,9 +18,7 @@ void run_layer_rows(const LayerJob& job, int64_t begin, int64_t end) {
   const int64_t step = std::max<int64_t>(1, kRows / softmax.bundle);
   for (int64_t at = begin; at < end; at += step) {
     const int64_t stop = std::min(at + step, end);
-    const int64_t first = softmax.bundle_at(at).first;
-    const auto [start, length] = softmax.bundle_at(stop - 1);
-    const int64_t count = start + length - first;
+    const auto [first, count] = softmax.neighbours(at, stop);
     T* logits = (T*)softmax.x.data + first * classes;
     std::fill(logits, logits + count * classes, T(0));
     add_product<T, true>({x + first * job.width, 1, job.width}, {columns, room}, job.width, count,

@@ -264,11 +264,11 @@ class StreamedShortLosses {
     LabelGroup<T, T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
-    uint64_t odd = 0;
+    Left left;
     const T* x = slices.logits<T>(0);
-    const bool wait = run_short_tile<T>(softmax_, x, y, first, count, &outgoing_, odd);
+    const bool wait = run_short_tile<T>(softmax_, x, y, first, count, &outgoing_, left);
     T* results = wait ? outgoing_.room(y) : y;
-    if (wait && odd) run_odd<T, T>(softmax_, first, odd, results);
+    if (wait && left.odd) run_odd<T, T>(softmax_, first, left.odd, results);
     labelled.finish();
     labelled.mend((char*)results - first * softmax_.y.stride[0]);
     if (wait) outgoing_.take(y, count * softmax_.n);

@@ -90,7 +90,7 @@ Pair sum_in_lanes(const Job& job, const Slice& slice, const E& exponent) {
 
 // So few entries are added up in one lane, beside those of other slices.
 constexpr int64_t kFewEntries = 24;
-struct NextToZero;
+struct PlacedEntries;
 
 // Copies the entries of a slice to every kColumns-th place.
 template <class D>
@@ -116,7 +116,7 @@ INLINE void sums_next_to_one(const Job& job, SliceOf slice_of, int count, double
     }
     return;
   }
-  double* placed = scratch<double, NextToZero>(job.n * kColumns);
+  double* placed = scratch<double, PlacedEntries>(job.n * kColumns);
   for (int i = 0; i < count; ++i) place_entries<D>(job, slice_of(i), placed + i);
   for (int i = 0; i < count; i += K * W) {
     PreciseSums<K> sums;
@@ -150,21 +150,41 @@ void logarithms_of_sums(const Job& job, SliceOf slice_of, int count, double* res
   }
 }
 
-// Of slices first .. first + count - 1, a tile or a batch, the results that are next to zero.
-inline __attribute__((noinline)) void settle_next_to_zero(const Job& job, int64_t first, int count,
-                                                          float* result) {
-  int place[kColumns], found = 0;
-  for (int i = 0; i < count; ++i) {  // without a branch
-    place[found] = i;
-    found += std::fabs(result[i]) <= next_to_zero(job.n);
+// Slices of tiles or batches whose results are next to zero, as many together as there are: those
+// of several tiles take little longer than one.
+template <class D>
+class NextToZero {
+  const Job& job_;
+  int64_t slice_[kColumns];
+  int count_ = 0;
+
+ public:
+  explicit NextToZero(const Job& job) : job_(job) {}
+
+  // Lanes of a tile that begins with slice `first`; at last `settle`.
+  INLINE void add(int64_t first, uint64_t lanes) {
+    for (; lanes; lanes &= lanes - 1) {
+      slice_[count_++] = first + std::countr_zero(lanes);
+      if (count_ == kColumns) settle();
+    }
   }
-  double exact[kColumns];
-  with_types(job.dtype, [&](auto d, auto t) {
-    if constexpr (sizeof t == 4)
-      logarithms_of_sums<decltype(d)>(
-          job, [&](int i) { return slice_at(job, first + place[i]); }, found, exact);
-  });
-  for (int i = 0; i < found; ++i) result[place[i]] = float(exact[i]);
+
+  __attribute__((noinline)) void settle() {
+    if constexpr (sizeof(widened(D())) == 4) {  // of doubles there are none
+      const auto slice_of = [&](int i) { return slice_at(job_, slice_[i]); };
+      double exact[kColumns];
+      logarithms_of_sums<D>(job_, slice_of, count_, exact);
+      for (int i = 0; i < count_; ++i) round_to(*(D*)slice_of(i).y, float(exact[i]));
+    }
+    count_ = 0;
+  }
+};
+
+template <class D>
+void settle_next_to_zero(const Job& job, int64_t first, uint64_t lanes) {
+  NextToZero<D> results(job);
+  results.add(first, lanes);
+  results.settle();
 }
 
 // Of a slice alone.

@@ -326,11 +326,11 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result)
 }
 
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
-// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `odd` says
-// which rows are left to `run_odd`.
+// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `left` says
+// which rows are.
 template <int K, bool Tempered, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
-                OutgoingTile<T>* outgoing, uint64_t& odd) {
+                OutgoingTile<T>* outgoing, Left& left) {
   constexpr int columns = K * kWidth<T>;
   const int64_t n = job.n;
   T* turned = scratch<T, Turned>(columns * n);
@@ -338,8 +338,7 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
   lanes.count = count;
   lanes.coarse = job.only_sums();
   if (!turn(job, x, first, turned, lanes)) return false;
-  odd = lanes.odd;
-  if (odd && !leave_odd(job, first, odd)) return false;
+  if (lanes.left.odd && !leave_odd(job, first, lanes.left.odd)) return false;
   TurnedRows<T> rows = {turned, n, x, y, job.op == Op::log_softmax ? nullptr : turned, {}};
   rows.meanwhile =
       beside_tile<K, T>(job, first, count, outgoing ? nullptr : slice_at(job, first).y);
@@ -350,10 +349,13 @@ bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
     });
   else
     sum_columns<false, false>(rows, lanes);
-  if (!outgoing) return finish_tile(job, rows, lanes, first);
-  outgoing->finish(columns * n);
-  rows.y = outgoing->room(y);
-  return finish_tile(job, rows, lanes, first);
+  if (outgoing) {
+    outgoing->finish(columns * n);
+    rows.y = outgoing->room(y);
+  }
+  const bool done = finish_tile(job, rows, lanes, first);
+  left = lanes.left;
+  return done;
 }
 
 // Rows up to this length are turned as four vectors side by side: what is done once a row is most
@@ -374,12 +376,12 @@ constexpr int64_t short_tile(int64_t n) {
 // that is out of the ordinary are worked on one by one.
 template <class D, class T>
 bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
-                    OutgoingTile<T>* outgoing, uint64_t& odd) {
+                    OutgoingTile<T>* outgoing, Left& left) {
   const auto run = [&](auto tempered) {
     constexpr bool kTempered = decltype(tempered)::value;
     return vectors_of_tile(job.n) == 4 && count > 2 * kWidth<T>
-               ? run_turned<4, kTempered>(job, x, y, first, count, outgoing, odd)
-               : run_turned<2, kTempered>(job, x, y, first, count, outgoing, odd);
+               ? run_turned<4, kTempered>(job, x, y, first, count, outgoing, left)
+               : run_turned<2, kTempered>(job, x, y, first, count, outgoing, left);
   };
   const bool done = job.temperature.data ? run(std::true_type()) : run(std::false_type());
   for (int r = 0; r < count && !done; ++r) run_slice<D, T>(job, first + r);
@@ -387,32 +389,32 @@ bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
 }
 
 template <class D, class T>
-void run_short_rows(const Job& job, int64_t first, int bundle,
+void run_short_rows(const Job& job, int64_t first, int64_t slices,
                     OutgoingTile<T>* outgoing = nullptr) {
   constexpr bool widens = !std::is_same_v<D, T>;
   const int64_t n = job.n, most = short_tile<T>(n);
-  for (int64_t i = first; i < first + bundle; i += most) {
-    const int count = int(std::min(first + bundle - i, most));
+  NextToZero<D> next_to_zero(job);
+  for (int64_t i = first; i < first + slices; i += most) {
+    const int count = int(std::min(first + slices - i, most));
     const Slice slice = slice_at(job, i);
     const T* x = widens || slice.where ? staged_rows<D, T>(job, i, count) : (const T*)slice.x;
     T* y = widens ? scratch<T, Results>(most * n) : (T*)slice.y;
-    uint64_t odd = 0;
-    if (!run_short_tile<D>(job, x, y, i, count, outgoing, odd)) continue;
+    Left left;
+    if (!run_short_tile<D>(job, x, y, i, count, outgoing, left)) continue;
     if constexpr (widens)
       if (job.op != Op::logsumexp || job.only_sums())
         round_run(y, (D*)slice.y, job.op == Op::logsumexp ? count : count * n);
-    if (odd) run_odd<D, T>(job, i, odd, outgoing ? outgoing->room(y) : nullptr);
+    if (left.odd) run_odd<D, T>(job, i, left.odd, outgoing ? outgoing->room(y) : nullptr);
+    if (left.near) next_to_zero.add(i, left.near);
     if (outgoing) outgoing->take(y, count * n);
   }
+  next_to_zero.settle();
 }
 
-// Bundles begin .. end - 1, of results that exceed the caches.
+// The same, of results that exceed the caches.
 template <class T>
-void stream_short_rows(const Job& job, int64_t begin, int64_t end) {
+void stream_short_rows(const Job& job, int64_t first, int64_t slices) {
   OutgoingTile<T> outgoing(kColumns * job.n);
-  for (int64_t i = begin; i < end; ++i) {
-    const auto [first, count] = job.bundle_at(i);
-    run_short_rows<T, T>(job, first, int(count), &outgoing);
-  }
+  run_short_rows<T, T>(job, first, slices, &outgoing);
   outgoing.settle();
 }

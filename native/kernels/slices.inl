@@ -41,6 +41,13 @@ INLINE bool all_of(vec<bits<T>> holds, int count) {
   return !any_set<T>(~holds & first_lanes<T>(count));
 }
 
+// Slices of a tile that are left to others, a bit to a lane.
+struct Left {
+  uint64_t odd = 0;   // out of the ordinary (odd.inl)
+  uint64_t near = 0;  // their logarithms next to zero, where the rounding of float exponentials
+                      // would show (near_zero.inl)
+};
+
 template <class T, int K, bool Tempered>
 struct SliceLanes {
   static constexpr int W = kWidth<T>, H = kWide<T, 1>, M = K * H;
@@ -52,7 +59,7 @@ struct SliceLanes {
   bool adjusted = false;
   group<T, K> shift;
   vec<bits<T>> empty[K];
-  uint64_t odd = 0;  // the same, a bit to a lane
+  Left left;  // which ones these are, and those whose logarithms are next to zero
   group<T, K> max, kept;
   Frame<T, K> frame;
   vec<double> sum[M], top[M];        // as the exponentials are scaled
@@ -92,7 +99,7 @@ struct SliceLanes {
       shift.v[k] = beyond & huge ? max.v[k] : splat(T(0));
       max.v[k] = beyond ? splat(T(0)) : max.v[k];
       for (int r = 0; r < W && k * W + r < count; ++r)
-        odd |= uint64_t(empty[k][r] != 0) << (k * W + r);
+        left.odd |= uint64_t(empty[k][r] != 0) << (k * W + r);
     }
     find_frames();
   }
@@ -179,7 +186,7 @@ struct SliceLanes {
     std::fill(sink, sink + M * W, -std::numeric_limits<double>::infinity());
     std::fill(inverse, inverse + M * W, 1.0);
     for (int c = 0; c < count; ++c) {
-      if (odd >> c & 1) continue;
+      if (left.odd >> c & 1) continue;
       const Slice slice = slice_at(job, first + c);
       sink[c] = slice.sink;
       if (!Tempered) continue;
@@ -330,10 +337,8 @@ struct SliceLanes {
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
-  // The logarithms of sums of n entries; false if the rounding of float exponentials would show in
-  // one, which is next to zero (near_zero.inl).
-  bool logsumexp(int64_t n, group<T, K>& result) const {
-    vec<bits<T>> near{};
+  // The logarithms of sums of n entries; those of floats that are next to zero are left.
+  void logsumexp(int64_t n, group<T, K>& result) {
     EACH {
       vec<double> m[H], log[H];
       group<T, 1> rounded;
@@ -343,8 +348,10 @@ struct SliceLanes {
       narrowed(m, rounded);
       result.v[k] = rounded.v[0];
     }
-    EACH near |= absolute<T>(result.v[k]) <= T(next_to_zero(n));
-    return sizeof(T) == 8 || !any_set<T>(near);
+    if constexpr (sizeof(T) == 4) {
+      EACH left.near |= set_lanes(absolute<T>(result.v[k]) <= next_to_zero(n)) << (k * W);
+      left.near &= ~left.odd & (~uint64_t(0) >> (64 - count));
+    }
   }
 };
 

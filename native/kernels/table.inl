@@ -38,9 +38,13 @@ static void run(const Job& job, int64_t begin, int64_t end) {
           return job.op == Op::log_softmax ? stream_rows<LongRows<Shift<T>, false>>(job, begin, end)
                  : job.temperature.data ? stream_rows<LongRows<Scale<T>, true>>(job, begin, end)
                                         : stream_rows<LongRows<Scale<T>, false>>(job, begin, end);
-      if (job.stream && job.traversal == Traversal::short_rows && job.n > kShortest &&
-          job.op != Op::logsumexp)
-        return stream_short_rows<T>(job, begin, end);
+    }
+    if (job.traversal == Traversal::short_rows) {
+      const auto [first, count] = job.neighbours(begin, end);
+      if constexpr (std::is_same_v<D, T>)
+        if (job.stream && job.n > kShortest && job.op != Op::logsumexp)
+          return stream_short_rows<T>(job, first, count);
+      return run_short_rows<D, T>(job, first, count);
     }
     for (int64_t i = begin; i < end; ++i) {
       const auto [first, count] = job.bundle_at(i);
