@@ -66,7 +66,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.sink.data && !lanes.add_sinks(job, first)) return false;
-  if (needs_logarithms(job) && !lanes.show_others() &&
+  if (needs_logarithms<T>(job) && !lanes.show_others() &&
       (job.sink.data || !sum_others(entries_again(writer, lanes), lanes)))
     return false;
   if (job.notes) lanes.note(*job.notes, first);

@@ -235,11 +235,10 @@ float settle_next_to_zero(const Job& job, const Slice& slice);
 // max + log(1 + rest): exact where one entry stands alone.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
-  const double others = sum_of_others<D, T>(job, slice, all, Inverse<T>());
-  const double result = all.max + log_of_slice<T>(all, others);
-  if constexpr (sizeof(T) == 4)
-    if (std::fabs(T(result)) <= next_to_zero(job.n)) return settle_next_to_zero<D>(job, slice);
-  return result;
+  if constexpr (sizeof(T) == 8)
+    return all.max + log_of_slice<T>(all, sum_of_others<D, T>(job, slice, all, Inverse<T>()));
+  const double result = all.max + log_of_sum<T>(sum_and_top<T>(all))[0];
+  return std::fabs(T(result)) <= next_to_zero(job.n) ? settle_next_to_zero<D>(job, slice) : result;
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.

@@ -363,8 +363,12 @@ INLINE void with_coarseness(const SliceLanes<T, K, Tempered>& lanes, F f) {
   f(std::false_type());
 }
 
-// Whether what is asked for are logarithms of sums, or made of them.
-inline bool needs_logarithms(const Job& job) { return job.notes || job.op != Op::softmax; }
+// Whether logarithms of sums are needed to their last digit however small they are.  Not where they
+// are only added to largest entries: a float that is not next to zero shows nothing of it.
+template <class T>
+bool needs_logarithms(const Job& job) {
+  return job.notes || job.op == Op::log_softmax || (job.op == Op::logsumexp && sizeof(T) == 8);
+}
 
 // The temperatures of slices first .. first + lanes.count - 1; false if one is a limit.
 template <class T, int K, bool Tempered>
