@@ -105,6 +105,47 @@ def test_logarithms_of_sums_at_zero(kernels, dtype, length):
     assert got[:5].tobytes() == np.stack([sm.logsumexp(row) for row in x[:5]]).tobytes()
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("length", [1, 2, 10, 24, 30])
+def test_logarithms_of_sums_next_to_zero_of_many_tiles(kernels, dtype, length):
+    """More than are taken again together, between rows that are out of the ordinary."""
+    x = logarithms_of_probabilities(500, length, dtype=dtype)
+    x[::3] += dtype.type(4)
+    x[::7], x[9::50], x[5::50, 0] = -np.inf, np.inf, np.nan
+    alone = np.stack([sm.logsumexp(row) for row in x])
+    assert sm.logsumexp(x).tobytes() == alone.tobytes()
+
+
+def test_logarithms_of_sums_next_to_zero_around_a_tile_that_goes_row_by_row(kernels):
+    x = logarithms_of_probabilities(500, 10)
+    x[250, 0] = np.nan
+    where = np.arange(10) < 9
+    alone = np.stack([sm.logsumexp(row, where=where) for row in x])
+    assert sm.logsumexp(x, where=where).tobytes() == alone.tobytes()
+
+
+def test_logarithms_of_sums_next_to_zero_on_any_number_of_threads(kernels):
+    x, results = logarithms_of_probabilities(60_000, 10), []
+    for threads in (1, 2, 4):
+        with sm.num_threads(threads):
+            results.append(sm.logsumexp(x).tobytes())
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("length", [2, 8, 100, 700, 3000, 40_000])
+def test_logarithms_of_sums_of_one_entry_far_above_the_others(kernels, length):
+    """What these add shows in no float but next to zero."""
+    first = np.array([-0.7, 0.6, 1, 1.3, -3, 40, 700, 5000], np.float32)[:, np.newaxis]
+    gap = np.linspace(12, 45, 80, dtype=np.float32)[:, np.newaxis, np.newaxis]
+    x = np.repeat(first - gap, length, axis=-1)
+    x[..., 0] = first[:, 0]
+    x = x.reshape(-1, length)[:: 1 if length < 40_000 else 40]
+    got = sm.logsumexp(x)
+    assert oracle.ulp_error(got, oracle.logsumexp(x), np.float32).max() < 1
+    assert got.tobytes() == np.stack([sm.logsumexp(row) for row in x]).tobytes()
+    assert got.tobytes() == sm.logsumexp(np.ascontiguousarray(x.T), axis=0).tobytes()
+
+
 def test_logarithms_of_sums_of_one_large_entry_and_many_tiny_ones(kernels):
     first = np.array([0, 0, 1e-20, -1e-10, 3e-7, -0.0], np.float32)
     others = np.array([-40, -100, -50, -23, -16, -85], np.float32)

@@ -75,9 +75,8 @@ INLINE uint64_t set_lanes(vec<int32_t> mask) {
 #elif SOFTMAX_LEVEL == 2
   return uint64_t(_mm_movemask_ps((__m128)mask));
 #else
-  uint64_t lanes = 0;
-  for (int l = 0; l < kWidth<float>; ++l) lanes |= uint64_t(mask[l] != 0) << l;
-  return lanes;
+  const vec<int32_t> bit = {1, 2, 4, 8};
+  return uint64_t(fold(mask & bit, [](auto a, auto b) INLINE_LAMBDA { return a | b; })[0]);
 #endif
 }
 

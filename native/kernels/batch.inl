@@ -72,7 +72,7 @@ class Batch {
     lanes_.find_top();
     lanes_.correct();
     if (job_.sink.data && !lanes_.add_sinks(job_, first_)) return false;
-    if (needs_logarithms<T>(job_) && !lanes_.show_others()) {
+    if (needs_others<T>(job_) && !lanes_.show_others()) {
       if (job_.sink.data) return false;
       sum_others();
     }

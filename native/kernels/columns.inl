@@ -58,15 +58,16 @@ void sum_columns(const Columns& of, SliceLanes<T, K, Tempered>& lanes,
 template <class Columns, class T, int K, bool Tempered>
 bool sum_others(const Columns& entries, SliceLanes<T, K, Tempered>& lanes);
 
-// The results of a tile whose sums are known, but for those in `lanes.left`.  `Writer` has an
-// entries_again, a write_scaled, a write_logarithms and a write_singles of its own, as Tile does.
+// The results of a tile whose sums are known; those in `lanes.left` mean nothing yet.  `Writer` has
+// an entries_again, a write_scaled, a write_logarithms and a write_singles of its own, as Tile
+// does.
 template <class Writer, class T, int K, bool Tempered>
 bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered>& lanes,
                  int64_t first) {
   lanes.correct();
   if (job.where.data && !lanes.are_numbers()) return false;  // see batch.inl
   if (job.sink.data && !lanes.add_sinks(job, first)) return false;
-  if (needs_logarithms<T>(job) && !lanes.show_others() &&
+  if (needs_others<T>(job) && !lanes.show_others() &&
       (job.sink.data || !sum_others(entries_again(writer, lanes), lanes)))
     return false;
   if (job.notes) lanes.note(*job.notes, first);
@@ -125,7 +126,7 @@ bool sum_guessing(const Job& job, const Tile<D, T, Plain>& tile, SliceLanes<T, K
 }
 
 // Slices first .. first + count - 1 as one tile; false, and nothing written, if one is out of the
-// ordinary.
+// ordinary.  What is in `lanes.left` is not done.
 template <int K, bool Tempered, class D, class T, bool Plain>
 bool run_tile(const Job& job, Tile<D, T, Plain> tile, int64_t first, int count,
               SliceLanes<T, K, Tempered>& lanes) {

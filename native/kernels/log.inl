@@ -81,7 +81,7 @@ struct Raised {
   }
 };
 
-// log(a / b) for a > b: s = (a - b 2^k) / (a + b 2^k).
+// log(a / b) for a >= b: s = (a - b 2^k) / (a + b 2^k).
 INLINE vec<double> log_quotient(vec<double> a, vec<double> b) {
   const Raised raised(a, b);
   return raised.logarithm((a - raised.b) / (a + raised.b));
@@ -115,7 +115,7 @@ INLINE vec<int64_t> shows_others(const SumAndTop& s) {
   return others_in<T>(s) > kTinyRest<T> * s.top;
 }
 
-// The logarithm of the sum, relative to the largest, where the others show.
+// The logarithm of the sum, relative to the largest: to its last digit where the others show.
 template <class T>
 INLINE vec<double> log_of_sum(const SumAndTop& s) {
   return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others_in<T>(s) / s.top);

@@ -150,13 +150,23 @@ void logarithms_of_sums(const Job& job, SliceOf slice_of, int count, double* res
   }
 }
 
-// Slices of tiles or batches whose results are next to zero, as many together as there are: those
-// of several tiles take little longer than one.
+// Slices whose results are next to zero, of several tiles: of few entries as many as have lanes
+// take little longer together than one.
 template <class D>
 class NextToZero {
   const Job& job_;
   int64_t slice_[kColumns];
   int count_ = 0;
+
+  __attribute__((noinline)) void take_again() {
+    if constexpr (sizeof(widened(D())) == 4) {  // of doubles there are none
+      const auto slice_of = [&](int i) { return slice_at(job_, slice_[i]); };
+      double exact[kColumns];
+      logarithms_of_sums<D>(job_, slice_of, count_, exact);
+      for (int i = 0; i < count_; ++i) round_to(*(D*)slice_of(i).y, float(exact[i]));
+    }
+    count_ = 0;
+  }
 
  public:
   explicit NextToZero(const Job& job) : job_(job) {}
@@ -165,18 +175,13 @@ class NextToZero {
   INLINE void add(int64_t first, uint64_t lanes) {
     for (; lanes; lanes &= lanes - 1) {
       slice_[count_++] = first + std::countr_zero(lanes);
-      if (count_ == kColumns) settle();
+      if (count_ == kColumns) take_again();
     }
+    if (job_.n > kFewEntries) settle();  // while they are near
   }
 
-  __attribute__((noinline)) void settle() {
-    if constexpr (sizeof(widened(D())) == 4) {  // of doubles there are none
-      const auto slice_of = [&](int i) { return slice_at(job_, slice_[i]); };
-      double exact[kColumns];
-      logarithms_of_sums<D>(job_, slice_of, count_, exact);
-      for (int i = 0; i < count_; ++i) round_to(*(D*)slice_of(i).y, float(exact[i]));
-    }
-    count_ = 0;
+  INLINE void settle() {
+    if (count_ > 0) take_again();
   }
 };
 

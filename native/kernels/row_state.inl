@@ -232,13 +232,16 @@ constexpr float next_to_zero(int64_t n) { return n < 8 ? 0x1.000006p-1f : 0x1.00
 template <class D>
 float settle_next_to_zero(const Job& job, const Slice& slice);
 
-// max + log(1 + rest): exact where one entry stands alone.
+// max + log(1 + rest), of floats max + log(sum / top): exact where one entry stands alone.
 template <class D, class T>
 double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
-  if constexpr (sizeof(T) == 8)
+  if constexpr (sizeof(T) == 8) {
     return all.max + log_of_slice<T>(all, sum_of_others<D, T>(job, slice, all, Inverse<T>()));
-  const double result = all.max + log_of_sum<T>(sum_and_top<T>(all))[0];
-  return std::fabs(T(result)) <= next_to_zero(job.n) ? settle_next_to_zero<D>(job, slice) : result;
+  } else {
+    const double result = all.max + log_of_sum<T>(sum_and_top<T>(all))[0];
+    return std::fabs(T(result)) <= next_to_zero(job.n) ? settle_next_to_zero<D>(job, slice)
+                                                       : result;
+  }
 }
 
 // Slices that are limits: one or several infinities, no finite entry, temperature 0 or infinite.

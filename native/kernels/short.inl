@@ -326,8 +326,8 @@ Meanwhile<T> beside_tile(const Job& job, int64_t first, int count, char* result)
 }
 
 // Slices first .. first + count - 1, contiguous rows, as a tile; false, and nothing written, if one
-// is out of the ordinary.  With `outgoing` results are left in its room, to be taken.  `left` says
-// which rows are.
+// is out of the ordinary.  With `outgoing` results wait in its room, to be taken.  `left` says
+// which rows are not done.
 template <int K, bool Tempered, class T>
 bool run_turned(const Job& job, const T* x, T* y, int64_t first, int count,
                 OutgoingTile<T>* outgoing, Left& left) {
@@ -388,6 +388,7 @@ bool run_short_tile(const Job& job, const T* x, T* y, int64_t first, int count,
   return done;
 }
 
+// Slices first .. first + slices - 1, tile by tile.
 template <class D, class T>
 void run_short_rows(const Job& job, int64_t first, int64_t slices,
                     OutgoingTile<T>* outgoing = nullptr) {

@@ -59,7 +59,7 @@ struct SliceLanes {
   bool adjusted = false;
   group<T, K> shift;
   vec<bits<T>> empty[K];
-  Left left;  // which ones these are, and those whose logarithms are next to zero
+  Left left;  // the empty ones, and others
   group<T, K> max, kept;
   Frame<T, K> frame;
   vec<double> sum[M], top[M];        // as the exponentials are scaled
@@ -363,10 +363,11 @@ INLINE void with_coarseness(const SliceLanes<T, K, Tempered>& lanes, F f) {
   f(std::false_type());
 }
 
-// Whether logarithms of sums are needed to their last digit however small they are.  Not where they
-// are only added to largest entries: a float that is not next to zero shows nothing of it.
+// Whether the sums of all but the largest entries are needed however small they are.  Not for a
+// logsumexp of floats: from 0.5 on half a unit is 2^-25, and nearer to zero it is taken again.
+static_assert(kTinyRest<float> < 0x1p-25);
 template <class T>
-bool needs_logarithms(const Job& job) {
+bool needs_others(const Job& job) {
   return job.notes || job.op == Op::log_softmax || (job.op == Op::logsumexp && sizeof(T) == 8);
 }
 
