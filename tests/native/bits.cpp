@@ -27,9 +27,8 @@ uint64_t hashed(uint64_t hash, const std::vector<unsigned char>& bytes) {
 
 template <class T>
 uint64_t results(const Kernels& kernels, Op op, DType dtype, uint64_t hash) {
-  const std::vector<std::pair<int, int>> shapes = {{1, 1},    {3, 5},     {70, 10},  {33, 100},
-                                                   {5, 1000}, {2, 40000}, {3, 5000}, {100, 37},
-                                                   {600, 3}};
+  const std::vector<std::pair<int, int>> shapes = {
+      {1, 1}, {3, 5}, {70, 10}, {33, 100}, {5, 1000}, {2, 40000}, {3, 5000}, {100, 37}, {600, 3}};
   std::mt19937_64 random(1);  // its numbers are the same everywhere
   for (const double spread : {2.0, 30.0, 3000.0})
     for (const auto& [rows, columns] : shapes)
