@@ -55,11 +55,11 @@ struct SliceLanes {
 
   int count;            // lanes that exist
   bool coarse = false;  // whether exponentials are (see exp_abreast)
+  Left left;            // lanes that are not done here
   // Of lanes that were adjusted: what their entries are counted from, and which hold nothing.
   bool adjusted = false;
   group<T, K> shift;
   vec<bits<T>> empty[K];
-  Left left;  // the empty ones, and others
   group<T, K> max, kept;
   Frame<T, K> frame;
   vec<double> sum[M], top[M];        // as the exponentials are scaled
@@ -337,7 +337,7 @@ struct SliceLanes {
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
-  // The logarithms of sums of n entries; those of floats that are next to zero are left.
+  // The logarithms of sums of n entries; those of floats that are next to zero are `left`.
   void logsumexp(int64_t n, group<T, K>& result) {
     EACH {
       vec<double> m[H], log[H];
