@@ -98,6 +98,20 @@ struct Tile {
   }
 };
 
+// The tile that begins with a slice, without room for exponentials.
+template <bool Plain, class D, class T>
+INLINE Tile<D, T, Plain> tile_of_columns(const Job& job, const Slice& slice) {
+  constexpr int64_t item = sizeof(D);
+  Tile<D, T, Plain> tile = {
+      (const D*)slice.x, job.x.along / item, (D*)slice.y, job.y.along / item, nullptr, job.n};
+  if (!Plain && slice.where) {
+    tile.where = slice.where;
+    tile.where_step = job.where.along;
+    tile.where_next = job.where.stride[job.dims - 1];
+  }
+  return tile;
+}
+
 // Largest entries of the columns.  On the way the tile is copied to where its exponentials will be
 // kept, or from where it will be read again: rows that lie a power of two apart would push each
 // other out of the cache before the second reading.

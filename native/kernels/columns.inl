@@ -176,20 +176,15 @@ INLINE bool fits_kept(int64_t n) {
 template <int K, bool Plain, class D, class T>
 bool run_column_tile(const Job& job, int64_t first, int count) {
   constexpr int columns = K * kWidth<T>;
-  const int64_t x_step = job.x.along / int64_t(sizeof(D)),
-                y_step = job.y.along / int64_t(sizeof(D));
   // A sum alone is not worth the copy.
   const bool again = job.op == Op::softmax || (job.op == Op::log_softmax && std::is_same_v<D, T>);
   const Slice slice = slice_at(job, first);
   T* kept = again && fits_kept<K>(job.n) ? scratch<T, Kept>(job.n * columns) : nullptr;
-  Tile<D, T, Plain> tile = {(const D*)slice.x, x_step, (D*)slice.y, y_step, kept, job.n};
+  Tile<D, T, Plain> tile = tile_of_columns<Plain, D, T>(job, slice);
+  const int64_t x_step = tile.x_step, y_step = tile.y_step;
+  tile.kept = kept;
   tile.streams = tile.kStreams && job.stream && count == columns &&
                  (uintptr_t(slice.y) | uintptr_t(job.y.along)) % 64 == 0;
-  if (!Plain && slice.where) {
-    tile.where = slice.where;
-    tile.where_step = job.where.along;
-    tile.where_next = job.where.stride[job.dims - 1];
-  }
   tile.meanwhile.room = job.room;
   // 16-bit rows that are summed in a second reading are near already.
   if (x_step > columns && (uintptr_t(slice.x) | uintptr_t(job.x.along)) % 64 != 0 &&

@@ -119,6 +119,8 @@ bool run_noted_row(const Job& job, const Slice& slice, int64_t index) {
 template <class D, class T>
 void run_slice(const Job& job, int64_t index) {
   const Slice slice = slice_at(job, index);
+  if constexpr (sizeof(T) == 4)
+    if (sums_few(job) && run_few_alone<D>(job, slice)) return;
   const int64_t chunks = (job.n + kChunk - 1) / kChunk;
   SliceMap map;
   std::vector<State> states;

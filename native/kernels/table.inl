@@ -26,6 +26,8 @@ static void run(const Job& job, int64_t begin, int64_t end) {
   with_types(job.dtype, [&](auto d, auto t) {
     using D = decltype(d);
     using T = decltype(t);
+    if constexpr (sizeof(T) == 4)
+      if (sums_few(job) && job.traversal != Traversal::rows) return run_few<D>(job, begin, end);
     if constexpr (std::is_same_v<D, T>) {
       if (results_wait<T>(job)) {
         if (job.op == Op::softmax) return stream_rows<WaitingBatches<T, Scale<T>>>(job, begin, end);

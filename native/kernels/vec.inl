@@ -85,6 +85,7 @@ INLINE vec<bits<T>> first_lanes(int count) {
 
 // fma(a, b, c) = a b + c, rounded once where the instruction exists.
 // larger(a, b) = a > b ? a : b, hence b where either is NaN.
+// nearest rounds to whole numbers; what none holds, NaN among them, gives the smallest.
 // load_first / store_first touch only the first `count` elements of memory, load_from / store_from
 // those from `first` on (the others read as 0); load_wide reads as many floats as there are lanes
 // of double (cheaper than taking a register apart), store_narrow rounds and writes as many.

@@ -42,6 +42,7 @@ INLINE vec<float> larger(vec<float> a, vec<float> b) {
 INLINE vec<double> larger(vec<double> a, vec<double> b) {
   return (vec<double>)_mm_max_pd((__m128d)a, (__m128d)b);
 }
+INLINE vec<int32_t> nearest(vec<float> v) { return (vec<int32_t>)_mm_cvtps_epi32((__m128)v); }
 INLINE void stream(float* p, vec<float> v) { _mm_stream_ps(p, (__m128)v); }
 INLINE void stream(double* p, vec<double> v) { _mm_stream_pd(p, (__m128d)v); }
 INLINE vec<double> load_wide(const float* p) {
@@ -77,6 +78,10 @@ INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
 }
 INLINE vec<float> larger(vec<float> a, vec<float> b) { return a > b ? a : b; }
 INLINE vec<double> larger(vec<double> a, vec<double> b) { return a > b ? a : b; }
+INLINE vec<int32_t> nearest(vec<float> v) {
+  const vec<int32_t> rounded = (vec<int32_t>)vcvtnq_s32_f32((float32x4_t)v);
+  return v < 0x1p31f ? rounded : splat(std::numeric_limits<int32_t>::min());
+}
 // AArch64 has no streaming store that is worth its name to a compiler.
 INLINE void stream(float* p, vec<float> v) { store(p, v); }
 INLINE void stream(double* p, vec<double> v) { store(p, v); }

@@ -12,6 +12,7 @@ INLINE vec<float> larger(vec<float> a, vec<float> b) {
 INLINE vec<double> larger(vec<double> a, vec<double> b) {
   return (vec<double>)_mm256_max_pd((__m256d)a, (__m256d)b);
 }
+INLINE vec<int32_t> nearest(vec<float> v) { return (vec<int32_t>)_mm256_cvtps_epi32((__m256)v); }
 INLINE vec<float> load_first(const float* p, int count, vec<float> rest) {
   vec<int32_t> mask = first_lanes<float>(count);
   return select<float>(mask, (vec<float>)_mm256_maskload_ps(p, (__m256i)mask), rest);

@@ -12,6 +12,7 @@ INLINE vec<float> larger(vec<float> a, vec<float> b) {
 INLINE vec<double> larger(vec<double> a, vec<double> b) {
   return (vec<double>)_mm512_max_pd((__m512d)a, (__m512d)b);
 }
+INLINE vec<int32_t> nearest(vec<float> v) { return (vec<int32_t>)_mm512_cvtps_epi32((__m512)v); }
 INLINE vec<float> load_first(const float* p, int count, vec<float> rest) {
   return (vec<float>)_mm512_mask_loadu_ps((__m512)rest, __mmask16((1u << count) - 1), p);
 }

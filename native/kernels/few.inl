@@ -1,0 +1,128 @@
+// Logarithms of sums of few floats.  Exponentials, counted from the largest entry, become whole
+// numbers in a unit so small that it does not show.  A vector holds twice as many of these as of
+// doubles, and they add up without rounding in any order: those of many slices, one to a lane
+// (few_tile.inl), or of one slice.  The logarithm takes no more than floats, too.
+
+constexpr int64_t kFew = 16;
+
+inline bool sums_few(const Job& job) {
+  return job.only_sums() && job.dtype != DType::f64 && job.n > 0 && job.n <= kFew &&
+         !job.temperature.data && !job.sink.data;
+}
+
+// In this unit the largest term is `unit` (exp_constants) times two to so many.
+constexpr int few_scale(int64_t n) { return n < kFewer ? 27 : 26; }
+static_assert(kFew * exp_constants<float>::unit < 1 << (31 - few_scale(kFew)));
+static_assert((kFewer - 1) * exp_constants<float>::unit < 1 << (31 - few_scale(kFewer - 1)));
+
+struct few_constants {
+  // Of sums at each eighth of a power of two from `unit` on: 1 / s, and log(s / unit), of which
+  // the first are so chosen that the second are multiples of 2^-20, to 2^-33.  Twice, as tables of
+  // powers are.
+  alignas(64) static constexpr float inverse[16] = {
+      0x1.4ce578p-1f, 0x1.33bec8p-1f, 0x1.1e13d8p-1f, 0x1.0bd242p-1f,
+      0x1.ecedcep-2f, 0x1.b7f20ap-2f, 0x1.8d8462p-2f, 0x1.6a7312p-2f,
+      0x1.4ce578p-1f, 0x1.33bec8p-1f, 0x1.1e13d8p-1f, 0x1.0bd242p-1f,
+      0x1.ecedcep-2f, 0x1.b7f20ap-2f, 0x1.8d8462p-2f, 0x1.6a7312p-2f};
+  alignas(64) static constexpr float log[16] = {
+      -0x1.4ep-13f,  0x1.412p-4f,   0x1.3616p-3f,  0x1.bd23p-3f, 0x1.33aa4p-2f, 0x1.a81bcp-2f,
+      0x1.07fa4p-1f, 0x1.37432p-1f, -0x1.4ep-13f,  0x1.412p-4f,  0x1.3616p-3f,  0x1.bd23p-3f,
+      0x1.33aa4p-2f, 0x1.a81bcp-2f, 0x1.07fa4p-1f, 0x1.37432p-1f};
+  static constexpr float ln2_hi = 0x1.62e42p-1f, ln2_lo = 0x1.fdf474p-22f;  // the first, too
+  // (log(1 + f) - f) / f^2 for |f| <= 1/16: the logarithm to 2^-30.6.
+  static constexpr float poly[] = {-0x1.ffffap-2f, 0x1.5554f6p-2f, -0x1.010c2ep-2f, 0x1.9b7fa2p-3f};
+};
+
+// Of slices one to a lane: the largest entries, nan passed over, and the sums of all terms, with
+// the bits that any of them has: of a nan, or beside infinity, the sign.
+struct FewSums {
+  vec<float> top;
+  vec<uint32_t> sum{}, bits{};
+
+  INLINE vec<int32_t> no_numbers() const { return (vec<int32_t>)bits < 0; }
+  // Those whose logarithms are not known from these.
+  INLINE uint64_t odd() const {
+    return set_lanes(no_numbers() & (top == std::numeric_limits<float>::infinity()));
+  }
+};
+
+// How the terms are counted.
+INLINE Frame<float> few_frame(int64_t n, vec<float> top) {
+  using E = exp_constants<float>;
+  const float most = std::numeric_limits<float>::max();
+  Frame<float> frame;
+  frame.shift = single<float>(absolute<float>(top) <= most ? top : splat(0.0f));
+  frame.floor = single<float>(splat(-40.0f));  // less is nothing
+  frame.rounder = single<float>(splat(E::frame_magic + float(few_scale(n) + E::bias)));
+  return frame;
+}
+
+// Beside what exponentials are off by, x - top is rounded, by 2^-23 of the term where it still
+// shows most.  Of entries made for it results were up to 1.83 units off (7 entries), and 1.57 (16).
+template <bool Coarse, int K>
+INLINE void add_few(const group<float, K>& x, const Frame<float>& frame, FewSums& sums) {
+  const group<float, K> e = exp_scaled<true, false, Coarse>(x, frame);
+  EACH {
+    const vec<uint32_t> term = (vec<uint32_t>)nearest(e.v[k]);
+    sums.sum += term, sums.bits |= term;
+  }
+}
+
+// a b - 1.
+INLINE vec<float> product_less_one(vec<float> a, vec<float> b) {
+#if SOFTMAX_LEVEL == 2
+  const vec<float> p = a * b;
+  return (p - 1.0f) + product_error(a, b, p);
+#else
+  return fma(a, b, splat(-1.0f));
+#endif
+}
+
+// top + log(sum / exp(top)), the sum being 2^k / inverse (1 + f).
+INLINE vec<float> logarithms_of_few(int64_t n, const FewSums& of) {
+  using C = few_constants;
+  using E = exp_constants<float>;
+  constexpr int eighth = E::mantissa - E::eighths;
+  const auto as_float = [](vec<int32_t> v)
+                            INLINE_LAMBDA { return __builtin_convertvector(v, vec<float>); };
+  const int scale = few_scale(n);
+  const int32_t one = std::bit_cast<int32_t>(float(E::unit)) + (scale << E::mantissa);
+  const vec<int32_t> sum = (vec<int32_t>)of.sum;
+  const vec<float> hi = as_float(sum), lo = as_float(sum - nearest(hi));
+  const vec<int32_t> above = (vec<int32_t>)hi - one + (1 << (eighth - 1));
+  const vec<int32_t> step = above >> eighth, power = above >> E::mantissa;
+  const vec<float> inverse =
+      (vec<float>)(look_up((const int32_t*)C::inverse, step) - ((power + scale) << E::mantissa));
+  const vec<float> k = as_float(power), f = fma(lo, inverse, product_less_one(hi, inverse));
+  vec<float> q = splat(C::poly[3]);
+  _Pragma("GCC unroll 4") for (int i = 2; i >= 0; --i) q = fma(q, f, splat(C::poly[i]));
+  const vec<float> rest = fma(k, splat(C::ln2_lo), fma(f * f, q, f));
+  const vec<float> log =
+      fma(k, splat(C::ln2_hi), (vec<float>)look_up((const int32_t*)C::log, step));
+  vec<float> result, lost;
+  two_sum(of.top, log, result, lost);
+  result = result + (lost + rest);
+  result = of.top == -std::numeric_limits<float>::infinity() ? of.top : result;
+  return of.no_numbers() ? splat(std::numeric_limits<float>::quiet_NaN()) : result;
+}
+
+// The result of one slice; false where it is odd.
+template <class D>
+bool run_few_alone(const Job& job, const Slice& slice) {
+  constexpr int K = kFew / kWidth<float>;
+  const int64_t n = job.n;
+  const group<float, K> x = load_group<K>(entries<D, float>(job, slice, 0, n), int(n),
+                                          splat(-std::numeric_limits<float>::infinity()));
+  vec<float> top = x.v[0];
+  for (int k = 1; k < K; ++k) top = larger(x.v[k], top);
+  FewSums sums = {splat(horizontal_max<float>(top))};
+  const Frame<float> frame = few_frame(n, sums.top);
+  n < kFewer ? add_few<false>(x, frame, sums) : add_few<true>(x, frame, sums);
+  sums.sum = fold(sums.sum, kSum);
+  sums.bits = fold(sums.bits, [](auto a, auto b) INLINE_LAMBDA { return a | b; });
+  if (sums.odd()) return false;
+  const float result = logarithms_of_few(n, sums)[0];
+  round_to(*(D*)slice.y,
+           std::fabs(result) <= next_to_zero(n) ? settle_next_to_zero<D>(job, slice) : result);
+  return true;
+}
