@@ -16,7 +16,7 @@ def rows_with_limits(length, dtype):
     x[3:150:9] *= 12
     x[::11, 0], x[1::11, -1], x[2::11, length // 2] = np.inf, -np.inf, np.nan
     x[4::11], x[5::11] = -np.inf, np.inf
-    x[6::22, 0], x[6::22, -1] = np.inf, np.nan
+    x[6::22, 0], x[6::22, -1] = np.inf, -np.nan
     x[8::22, 0], x[8::22, -1] = np.nan, np.nan
     x[9::22], x[9::22, -1] = -np.inf, np.nan
     return x.astype(dtype)

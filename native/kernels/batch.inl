@@ -365,7 +365,7 @@ class Batch {
 
   void store_logsumexps() {
     group<T, K> result;
-    lanes_.logsumexp(n_, result);
+    lanes_.logsumexp(result);
     const Numbers log(result);
     for (int r = 0; r < count_; ++r) round_to(*y(r), log[r]);
     if (lanes_.left.near) settle_next_to_zero<D>(job_, first_, lanes_.left.near);

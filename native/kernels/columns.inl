@@ -81,7 +81,7 @@ bool finish_tile(const Job& job, const Writer& writer, SliceLanes<T, K, Tempered
     write_logarithms(writer, lanes, shift);
   } else if (job.only_sums()) {
     group<T, K> result;
-    lanes.logsumexp(job.n, result);
+    lanes.logsumexp(result);
     write_singles(writer, lanes.count, result);
   }
   return true;

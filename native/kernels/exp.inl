@@ -1,11 +1,11 @@
 // The exponential, with the argument reduced before anything is rounded.
 //
 // x = n ln 2 + r with n = rint(x log2 e), so exp(x) = 2^n exp(r), |r| <= 0.35.  Peers subtract the
-// maximum first, and the rounding of x - max is magnified by exp; here the maximum only chooses the
-// power of two: with the frame's N, exp(x) 2^-N is exact in its scaling.  n (ln 2 rounded to T) is
-// a multiple of the last place of ln 2, so x - n ln 2 is exact in one fused step and only the small
-// second part rounds (Cody & Waite).  (mantissa, exponent) pairs: Dukhan & Ablavatski, arXiv
-// 2001.04438.
+// maximum first, and the rounding of x - max is magnified by exp; here (but for few.inl, whose
+// small terms show in a sum alone) the maximum only chooses the power of two: with the frame's N,
+// exp(x) 2^-N is exact in its scaling.  n (ln 2 rounded to T) is a multiple of the last place of ln
+// 2, so x - n ln 2 is exact in one fused step and only the small second part rounds (Cody & Waite).
+// (mantissa, exponent) pairs: Dukhan & Ablavatski, arXiv 2001.04438.
 //
 // The floats of slices go down to eighths of a power of two, |r| <= 0.044, so that three terms of
 // the polynomial do (a table of powers: Tang, ACM TOMS 15, 1989), which one register holds.

@@ -19,11 +19,11 @@ struct FewRows {
   }
 };
 
-// Columns.
+// Columns, and those of the next tile.
 template <class D>
 struct FewColumns {
   Tile<D, float> tile;
-  bool fetches;
+  const D* next;
 
   INLINE vec<float> take(int v, int exist, float* lanes) const {
     constexpr int W = kWidth<float>;
@@ -32,8 +32,7 @@ struct FewColumns {
     if (from.where) from.where += v * W * from.where_next;
     vec<float> largest = splat(-std::numeric_limits<float>::infinity());
     for (int64_t j = 0; j < from.n; ++j) {
-      if (fetches)
-        fetch_lines<false, 3>(from.x + j * from.x_step + kColumns, W * int64_t(sizeof(D)));
+      if (next) fetch_lines<false, 3>(next + j * from.x_step + v * W, W * int64_t(sizeof(D)));
       const vec<float> entries = from.template row<1>(j, std::min(exist, W)).v[0];
       store(lanes + j * W, entries);
       largest = larger(entries, largest);
@@ -56,19 +55,17 @@ INLINE void sum_few(const Entries& entries, int64_t n, int count, float* lanes, 
   }
 }
 
-struct FewEntries;
-
 // Slices that are not contiguous floats, as such.
 template <class D>
 const float* few_staged(const Job& job, int64_t first, int count) {
   if (job.traversal == Traversal::short_rows) return staged_rows<D, float>(job, first, count);
-  float* rows = scratch<float, FewEntries>(count * job.n);
+  float* rows = scratch<float>(count * job.n);
   for (int r = 0; r < count; ++r)
     stage<D>(job, slice_at(job, first + r), 0, job.n, rows + r * job.n);
   return rows;
 }
 
-// Slices first .. first + slices - 1, neighbours.
+// Slices first .. first + slices - 1 of one run.
 template <class D>
 void run_few(const Job& job, int64_t first, int64_t slices, NextToZero<D>& near) {
   constexpr int W = kWidth<float>;
@@ -85,11 +82,13 @@ void run_few(const Job& job, int64_t first, int64_t slices, NextToZero<D>& near)
       n < kFewer ? sum_few<false>(entries, n, count, lanes, sums)
                  : sum_few<true>(entries, n, count, lanes, sums);
     };
-    if (columns)
-      sum(FewColumns<D>{tile_of_columns<false, D, float>(job, slice_at(job, i)), job.fetch_ahead});
-    else
-      sum(FewRows{staged ? few_staged<D>(job, i, count) : (const float*)x, n,
-                  job.fetch_ahead ? x + kColumns * n * item : nullptr, n * item});
+    if (columns) {
+      const D* next = job.fetch_ahead && (i + count) % job.run != 0 ? (const D*)x + count : nullptr;
+      sum(FewColumns<D>{tile_of_columns<false, D, float>(job, slice_at(job, i)), next});
+    } else {
+      const char* next = job.fetch_ahead && rows ? x + kColumns * n * item : nullptr;
+      sum(FewRows{staged ? few_staged<D>(job, i, count) : (const float*)x, n, next, n * item});
+    }
     D results[kColumns];
     D* y = rows || columns ? (D*)start_of(job, job.y, i) : results;
     Left left;
@@ -97,7 +96,7 @@ void run_few(const Job& job, int64_t first, int64_t slices, NextToZero<D>& near)
       const vec<float> result = logarithms_of_few(n, sums[v]);
       store_entries(y + v * W, count - v * W, single<float>(result));
       left.odd |= sums[v].odd() << (v * W);
-      left.near |= set_lanes(absolute<float>(result) <= next_to_zero(n)) << (v * W);
+      left.near |= set_lanes(absolute<float>(result) <= few_next_to_zero(n)) << (v * W);
     }
     for (int r = 0; r < count && y == results; ++r)
       round_to(*(D*)start_of(job, job.y, i + r), results[r]);
@@ -111,7 +110,7 @@ void run_few(const Job& job, int64_t first, int64_t slices, NextToZero<D>& near)
 template <class D>
 void run_few(const Job& job, int64_t begin, int64_t end) {
   NextToZero<D> near(job);
-  if (job.traversal == Traversal::short_rows) {
+  if (job.traversal != Traversal::columns) {
     const auto [first, count] = job.neighbours(begin, end);
     run_few(job, first, count, near);
   } else {

@@ -4,7 +4,8 @@
 // scaled exponentials, which may be kept for the map.  float terms are summed in double, double
 // terms in compensated pairs, always in the same sixteen lanes (entry i goes to lane i mod 16) and
 // the same final tree, on every instruction set and in every traversal, so that nothing about the
-// machine or the batch changes a bit.
+// machine or the batch changes a bit.  (The few terms of a short logsumexp are whole numbers, whose
+// order does not matter: few.inl.)
 
 INLINE double power_of_two(int64_t e) {
   return e > -1022 && e < 1024 ? std::bit_cast<double>((e + 1023) << 52) : std::ldexp(1.0, int(e));

@@ -221,15 +221,12 @@ State state_of_sink(double sink, const Inverse<double>& inverse) {
   return state;
 }
 
-// Logarithms of sums of n floats that, rounded, are no further from zero are taken again
+// Logarithms of sums of floats that, rounded, are no further from zero are taken again
 // (near_zero.inl).
 // A coarse exponential is off by 1.46 2^-24 of itself and by 0.05 2^-24 more for each 1 that its
 // entry is away from zero.  From 1 on, where a unit of the result is 2^-23, that is less than 1.5
-// of them.  Of fewer than kFewer entries, which are near the logarithm of their sum and of which
-// one is exact, exponentials are not coarse (few.inl), and results are not taken again from 0.5 on.
-// Three units more, since what belongs below may have come out above.
-constexpr int64_t kFewer = 8;
-constexpr float next_to_zero(int64_t n) { return n < kFewer ? 0x1.000006p-1f : 0x1.000006p+0f; }
+// of them.  Three units more, since what belongs below may have come out above.
+constexpr float kNextToZero = 0x1.000006p+0f;
 
 template <class D>
 float settle_next_to_zero(const Job& job, const Slice& slice);
@@ -241,8 +238,7 @@ double logsumexp_of(const Job& job, const Slice& slice, const State& all) {
     return all.max + log_of_slice<T>(all, sum_of_others<D, T>(job, slice, all, Inverse<T>()));
   } else {
     const double result = all.max + log_of_sum<T>(sum_and_top<T>(all))[0];
-    return std::fabs(T(result)) <= next_to_zero(job.n) ? settle_next_to_zero<D>(job, slice)
-                                                       : result;
+    return std::fabs(T(result)) <= kNextToZero ? settle_next_to_zero<D>(job, slice) : result;
   }
 }
 

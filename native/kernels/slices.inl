@@ -337,8 +337,8 @@ struct SliceLanes {
     return {max.v[k], frame.inverse.v[k], frame.inverse_lo.v[k], hi.v[0], lo.v[0]};
   }
 
-  // The logarithms of sums of n entries; those of floats that are next to zero are `left`.
-  void logsumexp(int64_t n, group<T, K>& result) {
+  // The logarithms of sums; those of floats that are next to zero are `left`.
+  void logsumexp(group<T, K>& result) {
     EACH {
       vec<double> m[H], log[H];
       group<T, 1> rounded;
@@ -349,7 +349,7 @@ struct SliceLanes {
       result.v[k] = rounded.v[0];
     }
     if constexpr (sizeof(T) == 4) {
-      EACH left.near |= set_lanes(absolute<T>(result.v[k]) <= next_to_zero(n)) << (k * W);
+      EACH left.near |= set_lanes(absolute<T>(result.v[k]) <= kNextToZero) << (k * W);
       left.near &= ~left.odd & (~uint64_t(0) >> (64 - count));
     }
   }
