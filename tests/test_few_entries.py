@@ -81,8 +81,8 @@ def test_entries_that_all_round_alike(kernels, length):
     target = random.uniform(least, 1.6 * least, count) * random.choice([-1, 1], count)
     first = (target - np.log1p(alike * np.exp(-gap))).astype(np.float32)
     others = (first - gap).astype(np.float32)
-    x = np.full((count, length), -np.inf, np.float32)
-    x[:] = np.where(np.arange(length) <= alike[:, np.newaxis], others[:, np.newaxis], x)
+    taken = np.arange(length) <= alike[:, np.newaxis]
+    x = np.where(taken, others[:, np.newaxis], np.float32(-np.inf))
     x[:, 0] = first
     top = first.astype(np.float64)
     exact = top + np.log1p(np.exp(x[:, 1:] - top[:, np.newaxis]).sum(axis=1))

@@ -10,9 +10,8 @@ constexpr int64_t kFew = 16;
 // not coarse.
 constexpr int64_t kFewer = 8;
 
-inline bool sums_few(const Job& job) {
-  return job.only_sums() && job.dtype != DType::f64 && job.n > 0 && job.n <= kFew;
-}
+// Whether all that a job of floats asks for are such.
+inline bool sums_few(const Job& job) { return job.only_sums() && job.n > 0 && job.n <= kFew; }
 
 // As kNextToZero.
 INLINE float few_next_to_zero(int64_t n) { return n < kFewer ? kNextToZero / 2 : kNextToZero; }
@@ -81,11 +80,10 @@ INLINE void add_few(const group<float, K>& x, const Frame<float>& frame, FewSums
   }
 }
 
-// a b - 1.
+// a b - 1, which is rounded once; on the way of all sums, so in one step where there is one.
 INLINE vec<float> product_less_one(vec<float> a, vec<float> b) {
 #if SOFTMAX_LEVEL == 2
-  const vec<float> p = a * b;
-  return (p - 1.0f) + product_error(a, b, p);
+  return -residual(splat(1.0f), a, b);
 #else
   return fma(a, b, splat(-1.0f));
 #endif
