@@ -132,6 +132,20 @@ def test_every_instruction_set_is_within_bounds(results_by_target):
             assert worst <= 1, (target, function.name, dtype, family, length)
 
 
+def test_numbers_that_overflow_on_every_instruction_set():
+    """Products that are too large, or of numbers too large for them to be taken apart."""
+    code = """
+import numpy, softmax
+for rows in (1, 70):
+    cold = softmax.softmax(numpy.tile([1.0, 0.0], (rows, 1)), temperature=1e-310)
+    far = numpy.tile(numpy.float32([3e38, -3e38]), (rows, 1))
+    far = softmax.log_softmax(far, temperature=0.7)
+    print(numpy.unique(cold, axis=0).tolist(), numpy.unique(far, axis=0).tolist())
+"""
+    for target in available_targets():
+        assert run(code, target).splitlines() == 2 * ["[[1.0, 0.0]] [[0.0, -inf]]"], target
+
+
 def test_reference_can_be_forced():
     code = "import softmax; print(softmax.build_info()['target'], softmax.softmax([1.0, 1.0]))"
     assert run(code, "reference").split() == ["reference", "[0.5", "0.5]"]

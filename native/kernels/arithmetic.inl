@@ -98,7 +98,8 @@ INLINE vec<double> product_error(vec<double> a, vec<double> b, vec<double> produ
   vec<double> ca = a * splitter, cb = b * splitter;
   vec<double> ah = ca - (ca - a), bh = cb - (cb - b);
   vec<double> al = a - ah, bl = b - bh;
-  return ((ah * bh - product) + ah * bl + al * bh) + al * bl;
+  vec<double> error = ((ah * bh - product) + ah * bl + al * bh) + al * bl;
+  return error == error ? error : splat(0.0);  // of numbers too large to be split
 }
 #else
 template <class V>
@@ -111,8 +112,8 @@ INLINE V product_error(V a, V b, V product) {
 template <class V>
 INLINE V product(V a, V b, V b_lo) {
 #if SOFTMAX_LEVEL == 2
-  V p = a * b;
-  return p + (product_error(a, b, p) + a * b_lo);
+  V p = a * b, sum = p + (product_error(a, b, p) + a * b_lo);
+  return sum == sum ? sum : p;  // which is infinite
 #else
   return fma(a, b, a * b_lo);
 #endif
