@@ -63,6 +63,7 @@ struct SliceNotes {
   double* others = nullptr;
   double* factor = nullptr;  // given; null for 1
   double z_loss = 0;         // multiplies it by 1 + 2 z_loss (max + log_rest)
+  bool one_part = false;     // what floats are multiplied by has one part
 };
 
 struct Job {
@@ -104,9 +105,14 @@ struct Job {
     int64_t first, count;
   };
   Bundle bundle_at(int64_t index) const {
-    const int64_t here = index / bundles_of_run(), start = index % bundles_of_run() * bundle - lead;
+    const int64_t of_run = bundles_of_run();
+    return bundle_of(index / of_run, index % of_run);
+  }
+  // Bundle `index` of run `number`.
+  Bundle bundle_of(int64_t number, int64_t index) const {
+    const int64_t start = index * bundle - lead;
     const int64_t first = start < 0 ? 0 : start, end = start + bundle < run ? start + bundle : run;
-    return {here * run + first, end - first};
+    return {number * run + first, end - first};
   }
   // Those of bundles begin .. end - 1 of one run.
   Bundle neighbours(int64_t begin, int64_t end) const {
@@ -145,6 +151,7 @@ struct SliceMap {
   double log_rest = 0;       // log(1 + sum over the others of exp((x - max) / T))
   double factor = 1;         // of the probabilities
   double inverse = 0;        // 1 / s of the state, where there are notes
+  bool one_part = false;     // as of these
 };
 
 // Cross-entropy of contiguous logits, with labels, probabilities or sparse counts.

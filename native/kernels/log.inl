@@ -87,14 +87,6 @@ INLINE vec<double> log_quotient(vec<double> a, vec<double> b) {
   return raised.logarithm((a - raised.b) / (a + raised.b));
 }
 
-// The same and 1 / a, from one division.
-INLINE vec<double> log_quotient(vec<double> a, vec<double> b, vec<double>& inverse) {
-  const Raised raised(a, b);
-  const vec<double> sum = a + raised.b, both = 1 / (a * sum);
-  inverse = both * sum;
-  return raised.logarithm((a - raised.b) * (both * a));
-}
-
 // A slice's sum and its largest term, each in two parts; floats do without the second ones.
 struct SumAndTop {
   vec<double> sum, sum_lo, top, top_lo;
@@ -119,14 +111,6 @@ INLINE vec<int64_t> shows_others(const SumAndTop& s) {
 template <class T>
 INLINE vec<double> log_of_sum(const SumAndTop& s) {
   return sizeof(T) == 4 ? log_quotient(s.sum, s.top) : log1p(others_in<T>(s) / s.top);
-}
-
-// The same with 1 / sum.
-template <class T>
-INLINE vec<double> log_of_sum(const SumAndTop& s, vec<double>& inverse) {
-  if (sizeof(T) == 4) return log_quotient(s.sum, s.top, inverse);
-  inverse = 1 / s.sum;
-  return log_of_sum<T>(s);
 }
 
 // `log` where the others show; else the logarithm from what they are when summed apart.

@@ -160,13 +160,13 @@ class WidenedLosses {
                : std::clamp<int64_t>(kChunk / std::max<int64_t>(rows.n, 1), 1, kBatch);
   }
 
-  void run(int64_t first, int count, double* losses) {
+  void run(int64_t first, int count, double* losses, AddedLosses* added) {
     float* rows = scratch<float, WidenedRows>(count * job_.softmax.n + 1);
     widen_logits(first, count, rows);
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
     set_target(first, count);
-    LossGroup group(wide_, wide_.softmax, 0, count, losses);
+    LossGroup group(wide_, wide_.softmax, 0, count, losses, added);
     run_group<float, float>(group);
     if (group.derives()) round_gradients(first, count, rows);
   }
@@ -235,8 +235,8 @@ class Losses {
     return turned ? short_tile<T>(softmax_.n) : batched ? std::min(bundle, kLargeBatch) : bundle;
   }
 
-  void run(int64_t first, int count, double* losses) {
-    LossGroup group(job_, softmax_, first, count, losses);
+  void run(int64_t first, int count, double* losses, AddedLosses* added) {
+    LossGroup group(job_, softmax_, first, count, losses, added);
     run_group<D, T>(group);
   }
 
@@ -256,9 +256,9 @@ class StreamedShortLosses {
 
   int64_t at_once(int64_t) const { return short_tile<T>(softmax_.n); }
 
-  // Labels that are not looked for in lanes are mended where results wait.
-  void run(int64_t first, int count, double* losses) {
-    LossGroup slices(job_, softmax_, first, count, losses);
+  // Labels are mended where results wait.
+  void run(int64_t first, int count, double* losses, AddedLosses* added) {
+    LossGroup slices(job_, softmax_, first, count, losses, added);
     T* y = slices.gradient<T>(0);
     if (short_label_losses<T>(slices, &outgoing_)) return outgoing_.take(y, count * softmax_.n);
     LabelGroup<T, T> labelled(slices);
@@ -318,8 +318,8 @@ class WaitingRowLosses {
 
   int64_t at_once(int64_t bundle) const { return bundle; }
 
-  void run(int64_t first, int count, double* losses) {
-    LossGroup slices(job_, softmax_, first, count, losses);
+  void run(int64_t first, int count, double* losses, AddedLosses* added) {
+    LossGroup slices(job_, softmax_, first, count, losses, added);
     LabelGroup<T, T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
@@ -350,15 +350,26 @@ class WaitingRowLosses {
 
 template <class Way>
 void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
+  if (begin == end) return;  // nor is there a run
+  constexpr int W = kWidth<double>;
   Way losses(job);
+  const bool adds = takes_one_logarithm(job);
+  AddedLosses added[W];
+  const int64_t of_run = job.softmax.bundles_of_run();
+  int64_t number = begin / of_run, index = begin % of_run;
   for (int64_t i = begin; i < end; ++i) {
-    const auto [first, count] = job.softmax.bundle_at(i);
+    const auto [first, count] = job.softmax.bundle_of(number, index);
+    if (++index == of_run) ++number, index = 0;
     const int64_t most = losses.at_once(count);
+    const int lane = int((i - begin) % W);
     double together[kLossGroup];
     double* each = job.loss ? job.loss + first : together;
+    added[lane] = {};
     for (int64_t at = 0; at < count; at += most)
-      losses.run(first + at, int(std::min(most, count - at)), each + at);
-    if (job.sums) job.sums[i] = pairwise_sum(each, count);
+      losses.run(first + at, int(std::min(most, count - at)), each + at, &added[lane]);
+    if (!adds && job.sums) job.sums[i] = pairwise_sum(each, count);
+    if (adds && (lane == W - 1 || i == end - 1))
+      store_sums(added, lane + 1, job.scale, job.sums + i - lane);
   }
   losses.settle();
 }

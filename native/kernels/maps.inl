@@ -25,10 +25,10 @@ struct ScaleLanes {
     return {splat(s.factor), splat(s.factor_lo), splat(s.kept), splat(s.top)};
   }
 
+  INLINE vec<T> usual(vec<T> e) const { return product(e, factor, factor_lo); }
   template <bool Dominated = true>
   INLINE vec<T> operator()(vec<T> e) const {
-    vec<T> y = product(e, factor, factor_lo);
-    return Dominated ? (e == kept ? top : y) : y;
+    return Dominated && e == kept ? top : usual(e);
   }
 };
 
@@ -39,6 +39,11 @@ INLINE bool any_dominated(const ScaleLanes<T>* scale) {
   EACH any |= scale[k].kept == scale[k].kept;
   return any_set<T>(any);
 }
+
+// Factors below leave too few digits of their product with the reciprocal of a sum, which is still
+// scaled as exponentials are.
+template <class T>
+constexpr double kSmallFactor = sizeof(T) == 4 ? 0x1p-64 : 0x1p-600;
 
 // The scale of a slice's exponentials in the frame of `unit`.
 template <class T>
@@ -53,12 +58,16 @@ Scale<T> scale_of(const SliceMap& map, const State& unit) {
     whole_lo = std::fma(inverse, w, -whole) + low * w;
     top = all.top / all.s;
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
+  } else if (map.one_part) {
+    whole_lo = -0.0;
   }
+  const Scale<T> scale = {T(whole), T(whole_lo), std::numeric_limits<T>::quiet_NaN(), T(top * w)};
+  // Of a loss: see SliceLanes::scale.
+  if (map.inverse != 0 && !(std::fabs(w) < kSmallFactor<T>)) return scale;
   // As it stands in the frame of `unit`.
   const T kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
-  const bool shows =
-      T(top) > T(0.5) && product(splat(kept), splat(T(whole)), splat(T(whole_lo)))[0] != T(top * w);
-  return {T(whole), T(whole_lo), shows ? kept : std::numeric_limits<T>::quiet_NaN(), T(top * w)};
+  const bool shows = T(top) > T(0.5) && scale.usual(splat(kept))[0] != scale.top;
+  return {scale.factor, scale.factor_lo, shows ? kept : scale.kept, scale.top};
 }
 
 // y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.  Results

@@ -344,11 +344,11 @@ void note_slice(const Job& job, const Slice& slice, int64_t index, SliceMap& map
   if (!map.flat) {
     const SumAndTop known = sum_and_top<T>(map.state);
     const vec<double> others = splat(sum_of_others<D, T>(job, slice, map.state, Inverse<T>()));
-    vec<double> inverse;
-    const vec<double> log = log_of_sum<T>(known, inverse);
+    const vec<double> inverse = 1 / known.sum, log = log_of_sum<T>(known);
     lanes = {splat(map.state.max), log_apart<T>(known, others, log), known.top * inverse,
              others * inverse};
     map.inverse = inverse[0];
+    map.one_part = notes.one_part;
   }
   note_lanes(notes, index, 0, 1, lanes);
   if (notes.factor) map.factor = notes.factor[index - notes.first];
