@@ -112,11 +112,21 @@ INLINE V product_error(V a, V b, V product) {
 template <class V>
 INLINE V product(V a, V b, V b_lo) {
 #if SOFTMAX_LEVEL == 2
-  V p = a * b, sum = p + (product_error(a, b, p) + a * b_lo);
-  return sum == sum ? sum : p;  // which is infinite
+  V p = a * b;
+  return p + (product_error(a, b, p) + a * b_lo);
 #else
   return fma(a, b, a * b_lo);
 #endif
+}
+
+// The same where it may be too large, of which no error can be taken.
+template <class V>
+INLINE V product_or_infinity(V a, V b, V b_lo) {
+  V p = product(a, b, b_lo);
+#if SOFTMAX_LEVEL == 2
+  p = p == p ? p : a * b;
+#endif
+  return p;
 }
 
 // Exactly a - q s, where q is the rounded a / s.

@@ -137,8 +137,8 @@ INLINE group<T, K> centred(const group<T, K>& x, vec<T> m, vec<T> inverse, vec<T
   EACH z.v[k] = x.v[k] - m;
   if constexpr (Tempered) {
     const vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
-    EACH z.v[k] =
-        z.v[k] == lowest ? x.v[k] * inverse - m * inverse : product(z.v[k], inverse, inverse_lo);
+    EACH z.v[k] = z.v[k] == lowest ? x.v[k] * inverse - m * inverse
+                                   : product_or_infinity(z.v[k], inverse, inverse_lo);
   }
   return z;
 }
