@@ -63,7 +63,7 @@ struct SliceNotes {
   double* others = nullptr;
   double* factor = nullptr;  // given; null for 1
   double z_loss = 0;         // multiplies it by 1 + 2 z_loss (max + log_rest)
-  bool one_part = false;     // what floats are multiplied by has one part
+  bool one_part = false;     // results are floats multiplied by one number, to 4 units or less
 };
 
 struct Job {

@@ -173,7 +173,12 @@ struct LabelledTile {
       slope.v[k] = take_labels<T>(slices, k, known, lanes.max.v[k], own.v[k], e.v[k]);
       if (!slices.derives()) continue;
       for (int h = 0; h < H; ++h) factor[h] = slices.factors(k * H + h, known[h]);
-      scale[k] = lanes.scale(k, reciprocal, factor, slices.notes.one_part);
+      if (slices.notes.one_part) {
+        for (int h = 0; h < H; ++h) factor[h] = reciprocal[h] * factor[h];
+        scale[k] = lanes.scale_in_one_part(factor);
+      } else {
+        scale[k] = lanes.scale(k, reciprocal, factor);
+      }
     }
   }
 
@@ -197,7 +202,7 @@ struct LabelledTile {
         const int j = k * H + h;
         return SlopeAt{w, top[h] * w, (lanes.top[j] - lanes.sum[j]) * reciprocal[h] * w};
       });
-      scale[k] = lanes.scale_by(whole, nullptr, slices.notes.one_part);
+      scale[k] = lanes.scale_in_one_part(whole);
     }
     *slices.added = added;
   }
@@ -228,8 +233,6 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, T* entry,
                          OutgoingTile<T>* outgoing) {
   constexpr int W = kWidth<T>, columns = K * W;
   constexpr bool looks = kLooksForLabels<K>;
-  // As the notes say; the products of SSE are rounded in their own way.
-  constexpr bool one_part = sizeof(T) == 4 && SOFTMAX_LEVEL != 2;
   const Job& softmax = slices.softmax;
   const int64_t n = softmax.n, first = slices.first;
   T* turned = scratch<T, Turned>(columns * n);
@@ -263,19 +266,24 @@ bool turned_label_losses(const LossGroup& slices, const T* x, T* y, T* entry,
     if (together) tile.take_together(slices, lanes, own, e);
   if (!together) tile.take(slices, lanes, own, e);
   if (!slices.derives()) return true;
-  // By small weights: then no losses were added up.
-  if (!together && any_dominated<K>(tile.scale)) return false;
   if (outgoing) {
     outgoing->finish(columns * n);
     y = outgoing->room(y);
   }
-  columns_to_rows(turned, columns, n, lanes.count, y, [&](int k) INLINE_LAMBDA {
-    return [scale = tile.scale[k], here = label[k], slope = tile.slope.v[k]](int64_t j, vec<T> e)
-               INLINE_LAMBDA {
-                 const vec<T> p = one_part ? e * scale.factor : scale.usual(e);
-                 return looks && here == splat(kPlacesOfRow<T>.at[j]) ? slope : p;
-               };
-  });
+  const auto write = [&](auto one_part) INLINE_LAMBDA {
+    columns_to_rows(turned, columns, n, lanes.count, y, [&](int k) INLINE_LAMBDA {
+      return [scale = tile.scale[k], here = label[k], slope = tile.slope.v[k]](int64_t j, vec<T> e)
+                 INLINE_LAMBDA {
+                   const vec<T> p = decltype(one_part)::value ? e * scale.factor : scale(e);
+                   return looks && here == splat(kPlacesOfRow<T>.at[j]) ? slope : p;
+                 };
+    });
+  };
+  // The products of SSE are rounded in their own way.
+  if (sizeof(T) == 4 && SOFTMAX_LEVEL != 2 && slices.notes.one_part)
+    write(std::true_type());
+  else
+    write(std::false_type());
   if (!looks) EACH store(entry + k * W, tile.slope.v[k]);
   return true;
 }

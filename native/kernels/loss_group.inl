@@ -141,8 +141,12 @@ struct LossGroup {
   }
 
   bool derives() const { return softmax.op == Op::softmax; }
-  // Whether a softmax is multiplied by factors of one part, which floats of short rows gain by.
-  bool one_part() const { return job.labels && job.smoothing == 0 && softmax.n <= kTurnedLabels; }
+  // Whether gradients are exponentials times one float: of short rows, and not of weights, which
+  // may be so small that too few digits would be left.
+  bool one_part() const {
+    return job.labels && !job.weights && job.smoothing == 0 && softmax.dtype != DType::f64 &&
+           softmax.n <= kTurnedLabels;
+  }
 
   template <class D>
   const D* logits(int i) const {

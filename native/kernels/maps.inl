@@ -40,11 +40,6 @@ INLINE bool any_dominated(const ScaleLanes<T>* scale) {
   return any_set<T>(any);
 }
 
-// Factors below leave too few digits of their product with the reciprocal of a sum, which is still
-// scaled as exponentials are.
-template <class T>
-constexpr double kSmallFactor = sizeof(T) == 4 ? 0x1p-64 : 0x1p-600;
-
 // The scale of a slice's exponentials in the frame of `unit`.
 template <class T>
 Scale<T> scale_of(const SliceMap& map, const State& unit) {
@@ -52,22 +47,20 @@ Scale<T> scale_of(const SliceMap& map, const State& unit) {
   const double power = relative_scale(all, unit) * power_of_two(exp_constants<T>::headroom);
   const double s = all.s * power, s_lo = all.s_lo * power, w = map.factor;
   const double inverse = map.inverse == 0 ? 1 / s : map.inverse / power, whole = inverse * w;
+  const T none = std::numeric_limits<T>::quiet_NaN();
+  if (map.one_part) return {T(whole), T(-0.0), none, none};  // see SliceLanes::scale_in_one_part
   double whole_lo = whole - double(T(whole)), top = all.top * power * inverse;
   if constexpr (sizeof(T) == 8) {
     const double low = (std::fma(-inverse, s, 1.0) - inverse * s_lo) * inverse;
     whole_lo = std::fma(inverse, w, -whole) + low * w;
     top = all.top / all.s;
     top += (std::fma(-top, all.s, all.top) + (all.top_lo - top * all.s_lo)) / all.s;
-  } else if (map.one_part) {
-    whole_lo = -0.0;
   }
-  const Scale<T> scale = {T(whole), T(whole_lo), std::numeric_limits<T>::quiet_NaN(), T(top * w)};
-  // Of a loss: see SliceLanes::scale.
-  if (map.inverse != 0 && !(std::fabs(w) < kSmallFactor<T>)) return scale;
   // As it stands in the frame of `unit`.
   const T kept = T(all.kept * power_of_two(int64_t(all.n - unit.n)));
-  const bool shows = T(top) > T(0.5) && scale.usual(splat(kept))[0] != scale.top;
-  return {scale.factor, scale.factor_lo, shows ? kept : scale.kept, scale.top};
+  const bool shows =
+      T(top) > T(0.5) && product(splat(kept), splat(T(whole)), splat(T(whole_lo)))[0] != T(top * w);
+  return {T(whole), T(whole_lo), shows ? kept : none, T(top * w)};
 }
 
 // y = e / S from exponentials that were kept; `roomy` says that whole groups may be read.  Results

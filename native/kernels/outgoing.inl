@@ -57,12 +57,18 @@ struct Outgoing {
   // where a vector fills the line that can be written once more instead (WaitingRowLosses).
   static constexpr int64_t kMarked = kVectorBytes == 64 ? 256 : 512;
 
-  // Whether entry i of row r, which waits and has none that is set on its own, will be `result`:
-  // it is marked.
+  // Whether entry i of row r, which waits, will be `result`: the scale sets one entry on its own,
+  // which is marked unless it is the largest.
   bool put(int r, int64_t i, T result) {
-    if (i >= n || n > kMarked) return false;
+    if (i >= n) return false;
     constexpr T marked = -1;
-    map[r] = {map[r].factor, map[r].factor_lo, from[r][i] = marked, result};
+    Scale<T>& scale = map[r];
+    if (!scale.dominated && n <= kMarked)
+      scale = {scale.factor, scale.factor_lo, from[r][i] = marked, result};
+    else if (scale.dominated && from[r][i] == scale.kept)
+      scale.top = result;
+    else
+      return false;
     return true;
   }
 

@@ -282,98 +282,69 @@ struct SliceLanes {
     }
   }
 
-  // Reciprocals in two parts, of which doubles' second ones are `low`.  Floats may do with one: -0
-  // as the other changes nothing, not even the sign of a zero.
-  static INLINE ScaleLanes<T> scale_by(const vec<double>* whole, const vec<double>* low,
-                                       bool one_part = false) {
-    group<T, 1> hi, lo = single<T>(splat(T(-0.0)));
-    narrowed(whole, hi);
-    if constexpr (sizeof(T) == 8) {
-      narrowed(low, lo);
-    } else if (!one_part) {
-      vec<double> rest[H];
-      widen(hi, rest);
-      for (int h = 0; h < H; ++h) rest[h] = whole[h] - rest[h];
-      narrowed(rest, lo);
-    }
-    return {hi.v[0], lo.v[0], splat(std::numeric_limits<T>::quiet_NaN()), hi.v[0]};
-  }
-
-  // What 1 / sum, which is given, lacks.
-  INLINE vec<double> reciprocal_low(int j, vec<double> whole) const {
-    return (residual(splat(1.0), whole, sum[j]) - whole * sum_lo[j]) * whole;
-  }
-
-  // Where the largest entry is more than half of its slice, and its share does not come out so, it
-  // is set on its own.
-  INLINE void set_tops(int k, const vec<double>* share, const vec<double>* factor,
-                       ScaleLanes<T>& lanes) const {
-    group<T, 1> of_top, product;
-    vec<double> times[H];
-    narrowed(share, of_top);
-    for (int h = 0; h < H; ++h) times[h] = factor ? share[h] * factor[h] : share[h];
-    narrowed(times, product);
-    const vec<bits<T>> shows = (of_top.v[0] > T(0.5)) & (lanes.usual(kept.v[k]) != product.v[0]);
-    lanes.kept = shows ? kept.v[k] : lanes.kept;
-    lanes.top = product.v[0];
-  }
-
-  // How exponentials of vector k become probabilities.
-  INLINE ScaleLanes<T> scale(int k) const {
+  // How exponentials of vector k become probabilities, times factors if there are any; `reciprocal`
+  // is 1 / sum where it is known.
+  INLINE ScaleLanes<T> scale(int k, const vec<double>* reciprocal,
+                             const vec<double>* factor) const {
     vec<double> whole[H], low[H], share[H];
     for (int h = 0; h < H; ++h) {
       const int j = k * H + h;
-      whole[h] = 1 / sum[j];
+      whole[h] = reciprocal ? reciprocal[h] : 1 / sum[j];
       if constexpr (sizeof(T) == 4) {
         share[h] = top[j] * whole[h];
       } else {
-        low[h] = reciprocal_low(j, whole[h]);
+        low[h] = (residual(splat(1.0), whole[h], sum[j]) - whole[h] * sum_lo[j]) * whole[h];
         share[h] = top[j] / sum[j];
         share[h] =
             share[h] +
             (residual(top[j], share[h], sum[j]) + (top_lo[j] - share[h] * sum_lo[j])) / sum[j];
       }
     }
-    ScaleLanes<T> lanes = scale_by(whole, low);
-    set_tops(k, share, nullptr, lanes);
-    return lanes;
+    group<T, 1> of_top, of_all, of_all_lo;
+    narrowed(share, of_top);
+    const vec<bits<T>> dominated = of_top.v[0] > T(0.5);
+    if (factor) {
+      for (int h = 0; h < H; ++h) {
+        const vec<double> product = whole[h] * factor[h];
+        if constexpr (sizeof(T) == 8)
+          low[h] = product_error(whole[h], factor[h], product) + low[h] * factor[h];
+        whole[h] = product;
+        share[h] = share[h] * factor[h];
+      }
+      narrowed(share, of_top);
+    }
+    narrowed(whole, of_all);
+    if constexpr (sizeof(T) == 4) {
+      widen(of_all, low);
+      for (int h = 0; h < H; ++h) low[h] = whole[h] - low[h];
+    }
+    narrowed(low, of_all_lo);
+    const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
+    const vec<bits<T>> shows =
+        dominated & (product(kept.v[k], of_all.v[0], of_all_lo.v[0]) != of_top.v[0]);
+    return {of_all.v[0], of_all_lo.v[0], shows ? kept.v[k] : none, of_top.v[0]};
   }
 
-  // How they become those of a loss, from 1 / sum, times factors if there are any.  Gradients are
-  // promised to 4 units in the last place: none needs to be set on its own, unless its factor is
-  // so small that too few digits are left of what it is multiplied by.
-  INLINE ScaleLanes<T> scale(int k, const vec<double>* reciprocal, const vec<double>* factor,
-                             bool one_part) const {
-    vec<double> whole[H], low[H], share[H];
-    vec<int64_t> any_small{};
-    for (int h = 0; h < H; ++h) {
-      const int j = k * H + h;
-      whole[h] = reciprocal[h];
-      if constexpr (sizeof(T) == 8) low[h] = reciprocal_low(j, whole[h]);
-      if (!factor) continue;
-      const vec<double> product = whole[h] * factor[h];
-      if constexpr (sizeof(T) == 8)
-        low[h] = product_error(whole[h], factor[h], product) + low[h] * factor[h];
-      const vec<int64_t> small = absolute<double>(factor[h]) < kSmallFactor<T>;
-      share[h] = small ? top[j] * whole[h] : splat(0.0);
-      any_small |= small;
-      whole[h] = product;
-    }
-    ScaleLanes<T> lanes = scale_by(whole, low, one_part);
-    if (factor && any_set<double>(any_small)) set_tops(k, share, factor, lanes);
-    return lanes;
+  // The same of floats with reciprocals in one part, and none set on its own: -0 as the other part
+  // changes nothing, not even the sign of a zero.
+  static INLINE ScaleLanes<T> scale_in_one_part(const vec<double>* reciprocal) {
+    group<T, 1> factor;
+    narrowed(reciprocal, factor);
+    const vec<T> none = splat(std::numeric_limits<T>::quiet_NaN());
+    return {factor.v[0], splat(T(-0.0)), none, none};
   }
 
   // Of all vectors, where there may be notes of the slices, from `first` on.
   INLINE void scales(const SliceNotes* notes, int64_t first, ScaleLanes<T>* to) const {
-    if (!notes) {
-      EACH to[k] = scale(k);
+    const bool factors = notes && notes->factor;
+    vec<double> factor[M];
+    for (int j = 0; j < M && factors; ++j) factor[j] = load_factors(*notes, first, j, count);
+    if (notes && notes->one_part) {
+      for (int j = 0; j < M; ++j) factor[j] = factors ? inverse[j] * factor[j] : inverse[j];
+      EACH to[k] = scale_in_one_part(factor + k * H);
       return;
     }
-    vec<double> factor[M];
-    for (int j = 0; j < M && notes->factor; ++j) factor[j] = load_factors(*notes, first, j, count);
-    EACH to[k] =
-        scale(k, inverse + k * H, notes->factor ? factor + k * H : nullptr, notes->one_part);
+    EACH to[k] = scale(k, notes ? inverse + k * H : nullptr, factors ? factor + k * H : nullptr);
   }
 
   // How entries of vector k become logarithms.
