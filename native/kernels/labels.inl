@@ -61,8 +61,8 @@ struct SlopeAt {
 
 // The gradients at labels whose exp_of_gaps this is, p - t times the weight.  Of a plain label that
 // is p - 1, next to which the rounding of p is small: where p is more than a half the label is the
-// largest entry, and the difference known.  `at` gives the weights, their product with what p is
-// multiplied by, and the gradient at largest entries.
+// largest entry, and the difference known.  `at` gives the weights times t, what makes gradients of
+// the exponentials, and the gradient at largest entries.
 template <class T, class F>
 INLINE vec<T> label_slopes(vec<T> e, F at) {
   constexpr int H = kWide<T, 1>;
@@ -164,6 +164,7 @@ struct LabelledTile {
   ScaleLanes<T> scale[K];
   group<T, K> slope;
 
+  // Stores or adds up the losses.
   INLINE void take(const LossGroup& slices, const SliceLanes<T, K, false>& lanes,
                    const group<T, K>& own, const group<T, K>& e) {
     EACH {

@@ -25,10 +25,10 @@ struct ScaleLanes {
     return {splat(s.factor), splat(s.factor_lo), splat(s.kept), splat(s.top)};
   }
 
-  INLINE vec<T> usual(vec<T> e) const { return product(e, factor, factor_lo); }
   template <bool Dominated = true>
   INLINE vec<T> operator()(vec<T> e) const {
-    return Dominated && e == kept ? top : usual(e);
+    vec<T> y = product(e, factor, factor_lo);
+    return Dominated ? (e == kept ? top : y) : y;
   }
 };
 
