@@ -16,7 +16,8 @@ double relative_scale(const State& a, const State& b) {
   // Over the temperature both may lie beyond the range of numbers: then the lower is out of sight.
   if (a.shift == b.shift && a.shift - a.shift != 0)
     return a.max == b.max ? 1 : a.max < b.max ? 0 : kInf;
-  if (a.shift == b.shift && a.shift_lo == b.shift_lo) return std::ldexp(1.0, int(a.n - b.n));
+  if (a.shift == b.shift && a.shift_lo == b.shift_lo)
+    return a.n == b.n ? 1 : std::ldexp(1.0, int(a.n - b.n));
   // The two logarithms nearly cancel where it matters; what is left over is carried in `low`.
   Pair d = two_sum(a.shift, -b.shift);
   if (d.hi < -1e9) return 0;  // also where the difference overflows

@@ -331,7 +331,7 @@ void label_losses(LossGroup& slices) {
   if (!slices.derives()) return;
   if constexpr (std::is_same_v<D, T>)
     if (slices.job.smoothing != 0) lower<T>(slices);
-  if (softmax.dims != 1 || y.along != x.along || y.stride[0] != x.stride[0])
+  if (y.along != x.along || !std::equal(x.stride, x.stride + softmax.dims, y.stride))
     slices.find_labels(y, labelled.places);
   labelled.mend(y.data);
 }

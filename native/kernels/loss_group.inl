@@ -117,7 +117,7 @@ struct LossGroup {
         count(number),
         loss(losses),
         added(takes_one_logarithm(of) ? sums : nullptr),
-        share(of.smoothing / double(copy.n)) {
+        share(of.smoothing == 0 ? 0 : of.smoothing / double(copy.n)) {
     job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
     notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss, one_part()};

@@ -9,11 +9,7 @@ INLINE vec<double> load_lanes(const double* p, int j, int count) {
                     : splat(0.0);
 }
 INLINE vec<int64_t> load_lanes(const int64_t* p, int j, int count) {
-  constexpr int W = kWidth<double>;
-  vec<int64_t> v{};
-  if (count - j * W >= W) return load(p + j * W);
-  for (int i = 0; i < count - j * W; ++i) v[i] = p[j * W + i];
-  return v;
+  return (vec<int64_t>)load_lanes((const double*)p, j, count);
 }
 INLINE void store_lanes(double* p, int j, int count, vec<double> v) {
   constexpr int W = kWidth<double>;

@@ -274,11 +274,14 @@ SliceMap limit_of(const Job& job, const Slice& slice, const State& all) {
 
 template <class D, class T>
 void finish_slice(const Job& job, const Slice& slice, const State* chunks, SliceMap* map) {
-  State entries_state;
   const int64_t count = (job.n + kChunk - 1) / kChunk;
-  for (int64_t c = 0; c < count; ++c)
-    entries_state = c == 0 ? chunks[0] : merge(entries_state, chunks[c]);
-  State all = entries_state, sink;
+  State merged;
+  if (count > 1) merged = chunks[0];
+  for (int64_t c = 1; c < count; ++c) merged = merge(merged, chunks[c]);
+  const State& entries_state = count == 1 ? chunks[0] : merged;
+  State& all = map->state;
+  all = entries_state;
+  State sink;
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
   const Inverse<T> inverse = limit ? Inverse<T>() : Inverse<T>::of(slice.temperature);
@@ -306,7 +309,6 @@ void finish_slice(const Job& job, const Slice& slice, const State* chunks, Slice
     *map = limit_of<D, T>(job, slice, all);
     return;
   }
-  map->state = all;
   if (job.op != Op::log_softmax) return;
   if (!joins && slice.sink > entries_state.max) {
     const double below =
