@@ -22,7 +22,7 @@ inline void run(const Job& job) {
   const auto maps = [](Op op) { return op < Op::logsumexp || op == Op::derivative; };
   const bool split = chunks > 1 && job.slices < threads_for(job.n) && maps(job.op);
   if (!split) {
-    parallel_for(job.bundles(), job.n * job.bundle,
+    parallel_for(job.bundles(), job.n * job.largest_bundle(),
                  [&](int64_t begin, int64_t end) { kernels.run(job, begin, end); });
     return;
   }

@@ -99,6 +99,8 @@ struct Job {
   bool only_sums() const { return op == Op::logsumexp && !notes; }
 
   int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }
+  // The slices of the largest.
+  int64_t largest_bundle() const { return bundle < run ? bundle : run; }
   int64_t bundles() const { return slices == 0 ? 0 : slices / run * bundles_of_run(); }
 
   struct Bundle {

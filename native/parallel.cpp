@@ -52,13 +52,9 @@ int threads_for(int64_t entries) {
   return get_num_threads();
 }
 
-void parallel_for(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work,
-                  Units kind) {
+void share_out(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work,
+               Units kind) {
   const int64_t entries = units * std::max<int64_t>(cost, 1);
-  if (entries <= kKeepLock) {
-    work(0, units);
-    return;
-  }
   nb::gil_scoped_release unlocked;
   int threads = threads_for(entries);
   if (is_short(entries)) short_work_comes();

@@ -238,7 +238,8 @@ inline double layer_loss(nb::handle x, nb::handle parameters, nb::handle labels,
   const double squares = single ? begin_gradient<float>(job, l2, penalised)
                                 : begin_gradient<double>(job, l2, penalised);
   const Kernels& kernels = chosen_kernels();
-  parallel_for(job.loss.softmax.bundles(), (job.width + classes) * job.loss.softmax.bundle,
+  parallel_for(job.loss.softmax.bundles(),
+               (job.width + classes) * job.loss.softmax.largest_bundle(),
                [&](int64_t begin, int64_t end) { kernels.layer_rows(job, begin, end); });
   parallel_for((classes + kLayerClasses - 1) / kLayerClasses, rows * job.width / 4 + 1,
                [&](int64_t begin, int64_t end) { kernels.layer_classes(job, begin, end); });
