@@ -93,8 +93,8 @@ inline void along_axis(Op op, nb::handle x, nb::handle out, int axis, const Argu
       temperature(arguments.temperature, "temperature"), sink(arguments.sink, "sink"),
       second(arguments.second, "the second array"), sign(arguments.sign, "sign");
   if (axis < 0 || axis >= gx.array.dims) refuse("axis", "within x's dimensions");
-  Plan plan(op, gx.array, axis);
-  Job& job = plan.job;
+  Job job;
+  Plan plan(job, op, gx.array, axis);
   plan.add(job.y, gy.array);
   plan.add(job.where, where.array);
   plan.add(job.temperature, temperature.array);
@@ -132,10 +132,10 @@ inline void elementwise(Op op, nb::handle x, nb::handle out) {
   for (int d = axis; d >= 0; --d)
     if (gx.array.shape[d] > 1 && std::abs(gx.array.stride[d]) < std::abs(gx.array.stride[axis]))
       axis = d;
-  Plan plan(op, gx.array, axis);
-  plan.add(plan.job.y, gy.array);
+  Job job;
+  Plan plan(job, op, gx.array, axis);
+  plan.add(job.y, gy.array);
   plan.lengthen_runs();
-  const Job& job = plan.job;
   const bool stream = streams(job) && !job.overwrites();
   const int64_t step = kChunk;  // a run of this many entries is one unit of work
   const int64_t runs = (job.n + step - 1) / step;
@@ -193,12 +193,40 @@ inline void target_sums(nb::handle rows, nb::handle out) {
   });
 }
 
-// Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at
-// unless it was seen before that `all_count`: nothing else keeps the kernels within the logits.
+// Plans the softmax of logits into the gradient; without one, nothing but their sums.
+inline void plan_softmax(LossJob& job, const Array& logits, const Given& gradient, int axis) {
+  Job& softmax = job.softmax;
+  Plan plan(softmax, gradient.object ? Op::softmax : Op::logsumexp, logits, axis);
+  plan.adds_up = true;
+  if (softmax.slices == 0) return;
+  if (gradient.object) {
+    plan.add(softmax.y, gradient.array);
+  } else {
+    // Nothing is written, but the plan asks how results would lie.
+    Array result = logits;
+    int64_t step = item_size(result.dtype);
+    for (int d = logits.dims - 1; d >= 0; --d) {
+      if (d == axis) result.shape[d] = 1;
+      result.stride[d] = step;
+      step *= result.shape[d];
+    }
+    plan.add(softmax.y, result);
+  }
+  settled(plan);
+  // Losses of long rows are worked out, and added up, for several rows at a time, the same ones
+  // whichever way these are walked.
+  const bool by_rows =
+      softmax.traversal == Traversal::rows || softmax.traversal == Traversal::batches;
+  if (by_rows && softmax.n > kBatchRow)
+    softmax.bundle = std::clamp<int64_t>(kChunk / softmax.n, 1, kBatch / 2);
+}
+
+// Plans the cross-entropy of each slice; one of labels and targets is None.  Labels are looked at,
+// as nothing else keeps the kernels within the logits.
 inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle targets,
                               nb::handle weights, nb::handle loss, nb::handle gradient, int axis,
                               double scale, double z_loss, const SparseRows& sparse = {},
-                              bool all_count = false, double smoothing = 0) {
+                              double smoothing = 0) {
   const Given x(logits, "logits"), label(labels, "target"), t(targets, "target"),
       w(weights, "weights"), l(loss, "loss"), g(gradient, "gradient"),
       starts(sparse.starts, "starts"), places(sparse.places, "places");
@@ -215,36 +243,14 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   refuse_unless(t, "target", narrow || type == NPY_DOUBLE ? type : int(NPY_FLOAT), targeted);
   refuse_unless(places, "places", NPY_INT64, targeted);
   LossJob job;
-  const Op op = g.object ? Op::softmax : Op::logsumexp;
-  Plan plan(op, x.array, axis);
-  plan.adds_up = true;
-  const int64_t slices = plan.job.slices;
+  plan_softmax(job, x.array, g, axis);
+  const Job& softmax = job.softmax;
+  const int64_t slices = softmax.slices;
   refuse_unless(label, "target", NPY_INT64, slices);
   refuse_unless(w, "weights", NPY_DOUBLE, slices);
   refuse_unless(l, "loss", NPY_DOUBLE, slices);
   refuse_unless(starts, "starts", NPY_INT64, slices + 1);
-  job.softmax = plan.job;
   if (slices == 0) return job;
-  if (g.object) {
-    plan.add(plan.job.y, g.array);
-  } else {
-    // Nothing is written, but the plan asks how results would lie.
-    Array result = x.array;
-    int64_t step = item_size(result.dtype);
-    for (int d = dims - 1; d >= 0; --d) {
-      result.shape[d] = d == axis ? 1 : x.array.shape[d];
-      result.stride[d] = step;
-      step *= result.shape[d];
-    }
-    plan.add(plan.job.y, result);
-  }
-  job.softmax = settled(plan);
-  // Losses of long rows are worked out, and added up, for several rows at a time, the same ones
-  // whichever way these are walked.
-  Job& rows = job.softmax;
-  const bool by_rows = rows.traversal == Traversal::rows || rows.traversal == Traversal::batches;
-  if (by_rows && rows.n > kBatchRow)
-    rows.bundle = std::clamp<int64_t>(kChunk / rows.n, 1, kBatch / 2);
   job.labels = reinterpret_cast<const int64_t*>(label.array.data);
   job.targets = t.array.data;
   job.narrow_targets = narrow;
@@ -255,19 +261,25 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   job.smoothing = smoothing;
   job.z_loss = z_loss;
   job.loss = reinterpret_cast<double*>(l.array.data);
-  job.all_count = all_count;
-  if (job.labels && !all_count && !are_classes(job.labels, slices, plan.job.n, false))
+  // Results that are read again are not sent past the caches.
+  if (job.targets || job.smoothing != 0) job.softmax.stream = false;
+  if (job.labels && !are_classes(job.labels, slices, softmax.n, false))
     refuse("target", "less than the number of classes");
-  if (plan.job.n > 0 && job.targets && plan.job.x.along != item_size(plan.job.dtype))
+  if (softmax.n > 0 && job.targets && softmax.x.along != item_size(softmax.dtype))
     refuse("axis", "the last where target holds probabilities");
-  if (job.starts) check_sparse(job.starts, slices, job.places, targeted, plan.job.n);
+  if (job.starts) check_sparse(job.starts, slices, job.places, targeted, softmax.n);
   return job;
 }
 
-inline void run(const LossJob& job) {
+inline void run(LossJob&& job) {
   const Kernels& kernels = chosen_kernels();
-  parallel_for(job.softmax.bundles(), job.softmax.n * job.softmax.bundle,
-               [&](int64_t begin, int64_t end) { kernels.losses(job, begin, end); });
+  const int64_t bundles = job.softmax.bundles(),
+                cost = job.softmax.n * job.softmax.largest_bundle();
+  if (is_small(bundles, cost)) return kernels.losses(job, 0, bundles);
+  parallel_for(bundles, cost, [&](int64_t begin, int64_t end) {
+    LossJob own = job;
+    kernels.losses(own, begin, end);
+  });
 }
 
 // The entries of an array of doubles; null where it was not given.

@@ -130,7 +130,7 @@ NB_MODULE(_core, m) {
       [](H logits, H target, H weights, H loss, H gradient, int axis, double scale, double z_loss,
          double smoothing) {
         run(planned_losses(logits, target, nb::none(), weights, loss, gradient, axis, scale, z_loss,
-                           {}, false, smoothing));
+                           {}, smoothing));
       },
       "logits"_a, "target"_a, "weights"_a.none(), "loss"_a, "gradient"_a.none(), "axis"_a = -1,
       "scale"_a = 1.0, "z_loss"_a = 0.0, "smoothing"_a = 0.0);

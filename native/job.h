@@ -239,8 +239,9 @@ struct Kernels {
   // Elementwise operations on `count` elements with strides in bytes; `stream` as of a Job.
   void (*elements)(Op, DType, bool stream, const char* x, int64_t x_step, char* y, int64_t y_step,
                    int64_t count);
-  // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl).
-  void (*losses)(const LossJob&, int64_t begin, int64_t end);
+  // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl), whose softmax leaves its
+  // notes in the job: no two threads may have the same one.
+  void (*losses)(LossJob&, int64_t begin, int64_t end);
   // Whether all labels are less than `classes`; if `counts`, also not negative.
   bool (*are_classes)(const int64_t* labels, int64_t count, int64_t classes, bool counts);
   // The sums of contiguous rows begin .. end - 1 of a target; nan where an entry is negative or

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -73,6 +74,13 @@ inline bool plain_number(nb::handle given, double& number) {
   return true;
 }
 
+// A text, of none but ASCII characters; else nothing.
+inline std::string_view plain_text(nb::handle given) {
+  if (!PyUnicode_Check(given.ptr()) || !PyUnicode_IS_COMPACT_ASCII(given.ptr())) return {};
+  return {static_cast<const char*>(PyUnicode_DATA(given.ptr())),
+          size_t(PyUnicode_GET_LENGTH(given.ptr()))};
+}
+
 // Whether results along this axis are to begin where entries do in a cache line: columns are, of
 // which there are so many that a tile more to reach the next line is nothing, and rows, but for
 // those of a softmax, which are made from exponentials that lie elsewhere.
@@ -92,9 +100,10 @@ inline nb::object plain_map(Op op, nb::handle x, nb::handle axis, nb::handle tem
   nb::object result = plain_result(x, out, begins_alike(op, from, number));
   if (!result.is_valid()) return nb::none();
   const Given to(result, "out");
-  Plan plan(op, from.array, number);
-  plan.add(plan.job.y, to.array);
-  if (degree != 1) plan.add_constant(plan.job.temperature, &degree);
+  Job job;
+  Plan plan(job, op, from.array, number);
+  plan.add(job.y, to.array);
+  if (degree != 1) plan.add_constant(job.temperature, &degree);
   run(settled(plan));
   return result;
 }
@@ -112,10 +121,11 @@ inline nb::object plain_derivative(nb::handle x, nb::handle direction, nb::handl
     return nb::none();
   const nb::object result = plain_result(x, nb::none(), begins_alike(Op::derivative, from, number));
   const Given to(result, "out");
-  Plan plan(Op::derivative, from.array, number);
-  plan.add(plan.job.y, to.array);
-  plan.add(plan.job.second, along.array);
-  if (degree != 1) plan.add_constant(plan.job.temperature, &degree);
+  Job job;
+  Plan plan(job, Op::derivative, from.array, number);
+  plan.add(job.y, to.array);
+  plan.add(job.second, along.array);
+  if (degree != 1) plan.add_constant(job.temperature, &degree);
   run(settled(plan));
   return result;
 }
@@ -135,8 +145,9 @@ inline nb::object plain_reduction(Op op, nb::handle x, nb::handle axis) {
   reduced.data = to.array.data;
   for (int d = 0, k = 0; d < reduced.dims; ++d)
     reduced.stride[d] = d == number ? 0 : to.array.stride[k++];
-  Plan plan(op, from.array, number);
-  plan.add(plan.job.y, reduced);
+  Job job;
+  Plan plan(job, op, from.array, number);
+  plan.add(job.y, reduced);
   run(settled(plan));
   return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(result.release().ptr())));
 }
@@ -182,6 +193,9 @@ inline nb::object scalar_like(PyArrayObject* x, double number) {
   return nb::steal(PyArray_Return(reinterpret_cast<PyArrayObject*>(scalar.release().ptr())));
 }
 
+// The sums of so many bundles have a place that need not be asked for.
+inline constexpr int64_t kFewBundles = 16;
+
 // The mean or sum over slices without weights, and the gradient where that is asked for.
 inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::handle axis,
                                       nb::handle label_smoothing, nb::handle z_loss,
@@ -189,10 +203,11 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
                                       nb::handle out) {
   double smoothing, z;
   if (!is_plain(logits) || !plain_number(label_smoothing, smoothing) || smoothing != 0 ||
-      !plain_number(z_loss, z) || !(z >= 0 && z < HUGE_VAL) || !PyUnicode_Check(reduction.ptr()))
+      !plain_number(z_loss, z) || !(z >= 0 && z < HUGE_VAL))
     return nb::none();
-  const bool means = PyUnicode_CompareWithASCIIString(reduction.ptr(), "mean") == 0;
-  if (!means && PyUnicode_CompareWithASCIIString(reduction.ptr(), "sum") != 0) return nb::none();
+  const std::string_view way = plain_text(reduction);
+  const bool means = way == "mean";
+  if (!means && way != "sum") return nb::none();
   const bool slopes = return_grad.ptr() == Py_True;
   if (!slopes && (return_grad.ptr() != Py_False || !out.is_none())) return nb::none();
   auto* x = reinterpret_cast<PyArrayObject*>(logits.ptr());
@@ -207,15 +222,22 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
         !PyArray_IS_C_CONTIGUOUS(reinterpret_cast<PyArrayObject*>(gradient.ptr())))
       return nb::none();
   }
-  const npy_intp slices = PyArray_SIZE(x) / PyArray_DIM(x, number);
-  const bool all_count = true;  // as plain_labels saw
-  LossJob job = planned_losses(logits, target, nb::none(), nb::none(), nb::none(), gradient, number,
-                               means ? 1 / double(slices) : 1.0, z, {}, all_count);
+  LossJob job;
+  const Given entries(logits, "logits");
+  plan_softmax(job, entries.array, Given(gradient, "gradient"), number);
   job.softmax.lead = 0;  // what is added up by itself does not depend on where arrays lie
-  std::vector<double> sums(size_t(job.softmax.bundles()));
-  job.sums = sums.data();
-  run(job);
-  nb::object loss = scalar_like(x, pairwise_sum(sums.data(), int64_t(sums.size())));
+  job.labels =
+      static_cast<const int64_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(target.ptr())));
+  job.all_count = true;  // as plain_labels saw
+  job.scale = means ? 1 / double(job.softmax.slices) : 1.0;
+  job.z_loss = z;
+  const int64_t bundles = job.softmax.bundles();
+  double few[kFewBundles];
+  std::vector<double> many(size_t(bundles <= kFewBundles ? 0 : bundles));
+  double* sums = many.empty() ? few : many.data();
+  job.sums = sums;
+  run(std::move(job));
+  nb::object loss = scalar_like(x, pairwise_sum(sums, bundles));
   return slopes ? nb::make_tuple(loss, gradient) : loss;
 }
 

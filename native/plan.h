@@ -20,12 +20,13 @@ struct Array {
 // Whether the first-level cache has room for what is fetched into it besides what is worked on.
 inline bool roomy_first_level() { return first_level_cache() >= 48 << 10; }
 
+// Lays out a job.
 class Plan {
  public:
-  Job job;
+  Job& job;
   bool adds_up = false;  // over bundles, which are then the same on all machines
 
-  Plan(Op op, const Array& x, int axis) : axis_(axis), ndim_(x.dims) {
+  Plan(Job& laid_out, Op op, const Array& x, int axis) : job(laid_out), axis_(axis), ndim_(x.dims) {
     job.op = op;
     job.dtype = x.dtype;
     job.n = x.shape[axis];

@@ -7,7 +7,8 @@ struct TransposedParameters;
 template <class T>
 void run_layer_rows(const LayerJob& job, int64_t begin, int64_t end) {
   constexpr int64_t W = kWidth<T>, kRows = 64;  // at a time
-  const Job& softmax = job.loss.softmax;
+  LossJob loss = job.loss;
+  const Job& softmax = loss.softmax;
   const int64_t classes = softmax.n, room = (classes + W - 1) / W * W;
   const T* x = (const T*)job.x;
   const T* parameters = (const T*)job.parameters;
@@ -23,7 +24,7 @@ void run_layer_rows(const LayerJob& job, int64_t begin, int64_t end) {
     std::fill(logits, logits + count * classes, T(0));
     add_product<T, true>({x + first * job.width, 1, job.width}, {columns, room}, job.width, count,
                          classes, {logits, classes});
-    run_losses<T, T>(job.loss, at, stop);
+    run_losses<T, T>(loss, at, stop);
   }
 }
 

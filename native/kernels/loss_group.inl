@@ -96,7 +96,7 @@ INLINE void store_sums(const AddedLosses* added, int count, double scale, double
 // What is known of each slice of a group.
 struct LossGroup {
   const LossJob& job;
-  Job& softmax;  // a copy of the job's that leaves its notes here
+  Job& softmax;  // the job's, which leaves its notes here
   int64_t first;
   int count;
   double* loss;           // receives their losses, or

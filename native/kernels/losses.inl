@@ -219,13 +219,10 @@ class WidenedLosses {
 template <class D, class T>
 class Losses {
   const LossJob& job_;
-  Job softmax_;
+  Job& softmax_;
 
  public:
-  explicit Losses(const LossJob& job) : job_(job), softmax_(job.softmax) {
-    // Results that are read again are not sent past the caches.
-    if (job.targets || job.smoothing != 0) softmax_.stream = false;
-  }
+  explicit Losses(LossJob& job) : job_(job), softmax_(job.softmax) {}
 
   // How many slices of a bundle at a time: no more than a batch or a tile has room for, or than is
   // fetched ahead, as entries of labels are looked up before all others.
@@ -247,11 +244,11 @@ class Losses {
 template <class T>
 class StreamedShortLosses {
   const LossJob& job_;
-  Job softmax_;
+  Job& softmax_;
   OutgoingTile<T> outgoing_;
 
  public:
-  explicit StreamedShortLosses(const LossJob& job)
+  explicit StreamedShortLosses(LossJob& job)
       : job_(job), softmax_(job.softmax), outgoing_(kColumns * job.softmax.n) {}
 
   int64_t at_once(int64_t) const { return short_tile<T>(softmax_.n); }
@@ -281,7 +278,7 @@ class StreamedShortLosses {
 template <class T, class Rows>
 class WaitingRowLosses {
   const LossJob& job_;
-  Job softmax_;
+  Job& softmax_;
   Rows rows_;
   decltype(Rows::outgoing)& outgoing_ = rows_.outgoing;
   // Entries of labels that are still to be mended when the rows that wait are delivered, and the
@@ -313,8 +310,7 @@ class WaitingRowLosses {
   }
 
  public:
-  explicit WaitingRowLosses(const LossJob& job)
-      : job_(job), softmax_(job.softmax), rows_(softmax_) {}
+  explicit WaitingRowLosses(LossJob& job) : job_(job), softmax_(job.softmax), rows_(softmax_) {}
 
   int64_t at_once(int64_t bundle) const { return bundle; }
 
@@ -349,7 +345,7 @@ class WaitingRowLosses {
 };
 
 template <class Way>
-void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
+void run_losses_by(LossJob& job, int64_t begin, int64_t end) {
   if (begin == end) return;  // nor is there a run
   constexpr int W = kWidth<double>;
   Way losses(job);
@@ -375,7 +371,7 @@ void run_losses_by(const LossJob& job, int64_t begin, int64_t end) {
 }
 
 template <class D, class T>
-void run_losses(const LossJob& job, int64_t begin, int64_t end) {
+void run_losses(LossJob& job, int64_t begin, int64_t end) {
   if constexpr (!std::is_same_v<D, T>) {
     if (!job.labels || job.smoothing != 0) return run_losses_by<WidenedLosses<D>>(job, begin, end);
   } else {

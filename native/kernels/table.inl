@@ -94,7 +94,7 @@ static void elements(Op op, DType dtype, bool stream, const char* x, int64_t x_s
   });
 }
 
-static void losses(const LossJob& job, int64_t begin, int64_t end) {
+static void losses(LossJob& job, int64_t begin, int64_t end) {
   with_types(job.softmax.dtype,
              [&](auto d, auto t) { run_losses<decltype(d), decltype(t)>(job, begin, end); });
 }
