@@ -194,8 +194,7 @@ inline void target_sums(nb::handle rows, nb::handle out) {
 }
 
 // Plans the softmax of logits into the gradient; without one, nothing but their sums.
-inline void plan_softmax(LossJob& job, const Array& logits, const Given& gradient, int axis) {
-  Job& softmax = job.softmax;
+inline void plan_softmax(Job& softmax, const Array& logits, const Given& gradient, int axis) {
   Plan plan(softmax, gradient.object ? Op::softmax : Op::logsumexp, logits, axis);
   plan.adds_up = true;
   if (softmax.slices == 0) return;
@@ -243,7 +242,7 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   refuse_unless(t, "target", narrow || type == NPY_DOUBLE ? type : int(NPY_FLOAT), targeted);
   refuse_unless(places, "places", NPY_INT64, targeted);
   LossJob job;
-  plan_softmax(job, x.array, g, axis);
+  plan_softmax(job.softmax, x.array, g, axis);
   const Job& softmax = job.softmax;
   const int64_t slices = softmax.slices;
   refuse_unless(label, "target", NPY_INT64, slices);
@@ -271,12 +270,13 @@ inline LossJob planned_losses(nb::handle logits, nb::handle labels, nb::handle t
   return job;
 }
 
+// Kernels write into the job: that of small work is given to them, else each piece has a copy.
 inline void run(LossJob&& job) {
   const Kernels& kernels = chosen_kernels();
   const int64_t bundles = job.softmax.bundles(),
                 cost = job.softmax.n * job.softmax.largest_bundle();
   if (is_small(bundles, cost)) return kernels.losses(job, 0, bundles);
-  parallel_for(bundles, cost, [&](int64_t begin, int64_t end) {
+  share_out(bundles, cost, [&](int64_t begin, int64_t end) {
     LossJob own = job;
     kernels.losses(own, begin, end);
   });

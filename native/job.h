@@ -99,7 +99,7 @@ struct Job {
   bool only_sums() const { return op == Op::logsumexp && !notes; }
 
   int64_t bundles_of_run() const { return (run + lead + bundle - 1) / bundle; }
-  // The slices of the largest.
+  // No bundle has more slices.
   int64_t largest_bundle() const { return bundle < run ? bundle : run; }
   int64_t bundles() const { return slices == 0 ? 0 : slices / run * bundles_of_run(); }
 
@@ -239,8 +239,8 @@ struct Kernels {
   // Elementwise operations on `count` elements with strides in bytes; `stream` as of a Job.
   void (*elements)(Op, DType, bool stream, const char* x, int64_t x_step, char* y, int64_t y_step,
                    int64_t count);
-  // Slices begin .. end - 1 of a loss, and of its gradient (losses.inl), whose softmax leaves its
-  // notes in the job: no two threads may have the same one.
+  // Bundles begin .. end - 1 of a loss, and of its gradient (losses.inl).  The job's softmax then
+  // points to notes on the stack: no two threads may have the same job.
   void (*losses)(LossJob&, int64_t begin, int64_t end);
   // Whether all labels are less than `classes`; if `counts`, also not negative.
   bool (*are_classes)(const int64_t* labels, int64_t count, int64_t classes, bool counts);

@@ -25,7 +25,7 @@ inline bool is_small(int64_t units, int64_t cost) {
 
 // What parallel_for does with what is not small.
 void share_out(int64_t units, int64_t cost, const std::function<void(int64_t, int64_t)>& work,
-               Units kind);
+               Units kind = Units::even);
 
 // Calls work(begin, end) over all of 0 .. units - 1, which cost about `cost` entries each.  Small
 // jobs run at once in the calling thread; long ones release the interpreter lock, use several

@@ -224,7 +224,7 @@ inline nb::object plain_cross_entropy(nb::handle logits, nb::handle target, nb::
   }
   LossJob job;
   const Given entries(logits, "logits");
-  plan_softmax(job, entries.array, Given(gradient, "gradient"), number);
+  plan_softmax(job.softmax, entries.array, Given(gradient, "gradient"), number);
   job.softmax.lead = 0;  // what is added up by itself does not depend on where arrays lie
   job.labels =
       static_cast<const int64_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(target.ptr())));

@@ -20,7 +20,7 @@ struct Array {
 // Whether the first-level cache has room for what is fetched into it besides what is worked on.
 inline bool roomy_first_level() { return first_level_cache() >= 48 << 10; }
 
-// Lays out a job.
+// Lays out a job, which has to be a new one.
 class Plan {
  public:
   Job& job;

@@ -96,7 +96,7 @@ INLINE void store_sums(const AddedLosses* added, int count, double scale, double
 // What is known of each slice of a group.
 struct LossGroup {
   const LossJob& job;
-  Job& softmax;  // the job's, which leaves its notes here
+  Job& softmax;  // the job's, which is told of the notes here
   int64_t first;
   int count;
   double* loss;           // receives their losses, or
@@ -109,15 +109,14 @@ struct LossGroup {
   // Where labels are smoothed, the sums of how far entries are below the largest, times `share`.
   alignas(64) double gaps[kLossGroup];
 
-  LossGroup(const LossJob& of, Job& copy, int64_t begin, int number, double* losses,
-            AddedLosses* sums)
+  LossGroup(LossJob& of, int64_t begin, int number, double* losses, AddedLosses* sums)
       : job(of),
-        softmax(copy),
+        softmax(of.softmax),
         first(begin),
         count(number),
         loss(losses),
         added(takes_one_logarithm(of) ? sums : nullptr),
-        share(of.smoothing == 0 ? 0 : of.smoothing / double(copy.n)) {
+        share(of.smoothing == 0 ? 0 : of.smoothing / double(of.softmax.n)) {
     job.all_count ? std::fill(weight, weight + kLossGroup, job.scale) : weigh();
     const bool plain = !job.targets && !job.weights && job.scale == 1 && job.z_loss == 0;
     notes = {first, max, log_rest, top, others, plain ? nullptr : weight, job.z_loss, one_part()};

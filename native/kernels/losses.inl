@@ -166,7 +166,7 @@ class WidenedLosses {
     wide_.softmax.shape[0] = count;
     wide_.softmax.x.data = wide_.softmax.y.data = (char*)rows;
     set_target(first, count);
-    LossGroup group(wide_, wide_.softmax, 0, count, losses, added);
+    LossGroup group(wide_, 0, count, losses, added);
     run_group<float, float>(group);
     if (group.derives()) round_gradients(first, count, rows);
   }
@@ -218,7 +218,7 @@ class WidenedLosses {
 
 template <class D, class T>
 class Losses {
-  const LossJob& job_;
+  LossJob& job_;
   Job& softmax_;
 
  public:
@@ -233,7 +233,7 @@ class Losses {
   }
 
   void run(int64_t first, int count, double* losses, AddedLosses* added) {
-    LossGroup group(job_, softmax_, first, count, losses, added);
+    LossGroup group(job_, first, count, losses, added);
     run_group<D, T>(group);
   }
 
@@ -243,7 +243,7 @@ class Losses {
 // Of labels that all count, with a gradient that exceeds the caches: streamed as a softmax is.
 template <class T>
 class StreamedShortLosses {
-  const LossJob& job_;
+  LossJob& job_;
   Job& softmax_;
   OutgoingTile<T> outgoing_;
 
@@ -255,7 +255,7 @@ class StreamedShortLosses {
 
   // Labels are mended where results wait.
   void run(int64_t first, int count, double* losses, AddedLosses* added) {
-    LossGroup slices(job_, softmax_, first, count, losses, added);
+    LossGroup slices(job_, first, count, losses, added);
     T* y = slices.gradient<T>(0);
     if (short_label_losses<T>(slices, &outgoing_)) return outgoing_.take(y, count * softmax_.n);
     LabelGroup<T, T> labelled(slices);
@@ -277,7 +277,7 @@ class StreamedShortLosses {
 // `Rows`: WaitingBatches, or LongRows.
 template <class T, class Rows>
 class WaitingRowLosses {
-  const LossJob& job_;
+  LossJob& job_;
   Job& softmax_;
   Rows rows_;
   decltype(Rows::outgoing)& outgoing_ = rows_.outgoing;
@@ -315,7 +315,7 @@ class WaitingRowLosses {
   int64_t at_once(int64_t bundle) const { return bundle; }
 
   void run(int64_t first, int count, double* losses, AddedLosses* added) {
-    LossGroup slices(job_, softmax_, first, count, losses, added);
+    LossGroup slices(job_, first, count, losses, added);
     LabelGroup<T, T> labelled(slices);
     labelled.look_up();
     softmax_.notes = &slices.notes;
