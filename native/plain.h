@@ -76,7 +76,7 @@ inline bool plain_number(nb::handle given, double& number) {
 
 // A text, of none but ASCII characters; else nothing.
 inline std::string_view plain_text(nb::handle given) {
-  if (!PyUnicode_Check(given.ptr()) || !PyUnicode_IS_COMPACT_ASCII(given.ptr())) return {};
+  if (!PyUnicode_Check(given.ptr()) || !PyUnicode_IS_ASCII(given.ptr())) return {};
   return {static_cast<const char*>(PyUnicode_DATA(given.ptr())),
           size_t(PyUnicode_GET_LENGTH(given.ptr()))};
 }

@@ -255,6 +255,14 @@ def test_plain_arguments_give_the_same_bits(kernels, dtype, reduction, z_loss):
             assert value == loss or (reordered and abs(value - loss) <= np.spacing(loss))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_string_of_numpy_goes_the_same_way(kernels, reduction):
+    logits = draw(FUNCTION["softmax"], "N(0,3)", 15_000, np.dtype("f8"), 1).reshape(3000, 5)
+    labels = np.random.default_rng(1).integers(0, 5, 3000)
+    loss = sm.cross_entropy(logits, labels, reduction=reduction)
+    assert sm.cross_entropy(logits, labels, reduction=np.str_(reduction)) == loss
+
+
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_a_plain_loss_beyond_the_dtype_is_infinite(dtype):
     largest = np.finfo(dtype).max
