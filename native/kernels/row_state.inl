@@ -275,12 +275,10 @@ SliceMap limit_of(const Job& job, const Slice& slice, const State& all) {
 template <class D, class T>
 void finish_slice(const Job& job, const Slice& slice, const State* chunks, SliceMap* map) {
   const int64_t count = (job.n + kChunk - 1) / kChunk;
-  State merged;
-  if (count > 1) merged = chunks[0];
-  for (int64_t c = 1; c < count; ++c) merged = merge(merged, chunks[c]);
-  const State& entries_state = count == 1 ? chunks[0] : merged;
   State& all = map->state;
-  all = entries_state;
+  all = count == 0 ? State() : chunks[0];
+  for (int64_t c = 1; c < count; ++c) all = merge(all, chunks[c]);
+  const State entries_state = all;
   State sink;
   const double inf = std::numeric_limits<double>::infinity();
   const bool limit = !(slice.temperature > 0 && slice.temperature < inf);
