@@ -34,8 +34,9 @@ def main() -> None:
     job = json.load(sys.stdin)
     machine.pin(job["threads"])
     peers = installed(PEERS, job["threads"], note=lambda text: _say(note=text))
-    # ONNX Runtime's idle threads look for work for 30 to 50 ms; a core that slept wakes up late.
-    waits = {"pause": 0.1, "warm_up": 0.01} if job["threads"] > 1 else {}
+    # ONNX Runtime's idle threads look for work for 30 to 50 ms.  Two cores of which one slept read
+    # the last-level cache at two thirds of their speed for 8 to 12 ms (NOTES.md).
+    waits = {"pause": 0.1, "warm_up": 0.03} if job["threads"] > 1 else {}
     plan = Plan(job["repeats"], job["seconds"], **waits)
     for fields in job["cases"]:
         case = Case(**fields | {"shape": tuple(fields["shape"])})
