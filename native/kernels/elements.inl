@@ -83,6 +83,10 @@ inline double logit(double p) {
   return double(logl(x) - log1pl(-x));
 }
 
+// Entries are fetched so many bytes ahead of results that are streamed: whether the hardware sees
+// them coming depends on where in memory the loop happens to lie.
+constexpr int64_t kStreamAhead = 2048;
+
 // `Streams`: y begins with a line, and results are written past the caches.
 template <bool Streams, class D, class T, class F>
 INLINE void each_group(const D* x, D* y, int64_t n, F f) {
@@ -93,14 +97,18 @@ INLINE void each_group(const D* x, D* y, int64_t n, F f) {
     v = f(v);
     EACH put(k * W, v.v[k]);
   };
+  Ahead<T, int(sizeof(D))> ahead;
+  if constexpr (Streams) ahead.next = (const char*)x + kStreamAhead;
   int64_t i = 0;
-  for (; i + K * W <= n; i += K * W)
+  for (; i + K * W <= n; i += K * W) {
+    ahead.template meanwhile<K>(i);
     apply(x + i, [&](int at, vec<T> v) INLINE_LAMBDA {
       if constexpr (Streams)
         stream(y + i + at, v);
       else
         store_rounded(y + i + at, v);
     });
+  }
   if (i < n) {
     D tail[K * W] = {};
     std::memcpy(tail, x + i, size_t(n - i) * sizeof(D));
