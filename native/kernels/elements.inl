@@ -97,8 +97,7 @@ INLINE void each_group(const D* x, D* y, int64_t n, F f) {
     v = f(v);
     EACH put(k * W, v.v[k]);
   };
-  Ahead<T, int(sizeof(D))> ahead;
-  if constexpr (Streams) ahead.next = (const char*)x + kStreamAhead;
+  const Ahead<T, int(sizeof(D))> ahead = {Streams ? (const char*)x + kStreamAhead : nullptr};
   int64_t i = 0;
   for (; i + K * W <= n; i += K * W) {
     ahead.template meanwhile<K>(i);
